@@ -1,0 +1,386 @@
+"""Curves in space along which the visible surface changes, seen through one camera.
+
+Two sets, one contract (`weights`, `sample`): straight edges (meshes) and arcs
+(spheres, disks, cylinders). Rows are detached; the motion of a sampled point is attached later
+through `Shape.differential_motion`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import UnsupportedError
+from .topology import MeshEdges, mesh_edges
+
+ARCS = 64  # pieces of a circle
+
+
+@dataclass
+class EdgeSample:
+    """A point on a boundary curve. ``x(t)`` is the curve, ``t`` any parameter.
+
+    Attributes:
+        p: Point3f, world position x(t).
+        tangent: Vector3f, dx/dt.
+        dt: Float, 1 / density of t, the probability of the row excluded; 0 for no sample.
+        shape, prim, uv: what `Shape.differential_motion` needs to follow the point.
+        prim_b, uv_b: the same in the second adjacent face (equal to the first for other shapes).
+    """
+
+    p: Any
+    tangent: Any
+    dt: Any
+    shape: Any
+    prim: Any
+    uv: Any
+    prim_b: Any
+    uv_b: Any
+
+    def motion(self, seams: bool) -> Any:
+        """World position with derivatives, value equal to ``p``.
+
+        Where a seam splits vertices, the mean of both copies: each receives half the gradient.
+        """
+        q = _follow(self.shape, self.p, self.prim, self.uv)
+        if seams:
+            q = 0.5 * (q + _follow(self.shape, self.p, self.prim_b, self.uv_b))
+        return q
+
+
+def _follow(shape: Any, p: Any, prim: Any, uv: Any) -> Any:
+    si = dr.zeros(mi.SurfaceInteraction3f, dr.width(p))
+    si.p, si.prim_index, si.uv = p, prim, uv
+    return shape.differential_motion(si)
+
+
+def _join(parts: list[Any]) -> Any:
+    """Concatenate arrays or 3-D points."""
+    if len(parts) == 1:
+        return parts[0]
+    if dr.depth_v(parts[0]) == 1:
+        return dr.concat(parts)
+    return type(parts[0])(*(dr.concat([p[k] for p in parts]) for k in range(3)))
+
+
+# ------------------------------------------------------------------------- straight edges
+
+
+class SegmentSet:
+    """Mesh edges (Mitsuba's `rectangle` and `cube` are meshes too).
+
+    An edge is active if it is open, if it is a contour (both third corners lie on one side of
+    the plane through viewpoint and edge; the winding does not matter), or if shading jumps across
+    it: any bent edge of a flat-shaded mesh, and edges with split vertices.
+    """
+
+    def __init__(self, rows: list[dict]):
+        for key in ("p0", "p1", "qa", "qb", "always", "flat", "face_a", "face_b", "corners", "shape"):
+            setattr(self, key, _join([r[key] for r in rows]))
+        self.seams = any(r["seams"] for r in rows)
+        dr.eval(self.p0, self.p1, self.qa, self.qb, self.always, self.flat)
+
+    def __len__(self) -> int:
+        return dr.width(self.p0)
+
+    def _active(self, camera: Any, p0, p1, qa, qb, always, flat, lens, slack) -> Any:
+        """Discontinuity test from a viewpoint; ``slack``: from any viewpoint within that distance."""
+        view = camera.viewpoint(lens)
+        na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
+        to = (p0 - view) if camera.is_point else mi.Vector3f(view)
+        ha, hb = dr.dot(to, na), dr.dot(to, nb)
+        contour = ha * hb > 0
+        if slack is not None:
+            near = (dr.abs(ha) < slack * dr.norm(na)) | (dr.abs(hb) < slack * dr.norm(nb))
+            contour |= near
+        bent = dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
+        return always | contour | (flat & bent)
+
+    def _clip(self, camera: Any, p0: Any, p1: Any):
+        """Visible part: near-clipped ends, their film positions and depths, range [u0, u1] of the film."""
+        z0, z1 = (camera.to_camera @ p0).z, (camera.to_camera @ p1).z
+        near = camera.near if camera.is_point else -dr.inf
+        ahead = (z0 > near) | (z1 > near)
+        if camera.is_point:
+            near = near * 1.0001
+            t0 = dr.select(z0 < near, (near - z0) / (z1 - z0), 0)
+            t1 = dr.select(z1 < near, (near - z0) / (z1 - z0), 1)
+            p0, p1 = dr.lerp(p0, p1, t0), dr.lerp(p0, p1, t1)
+        centre = mi.Vector2f(0)
+        s0, z0 = camera.project(p0, centre)
+        s1, z1 = camera.project(p1, centre)
+        pad = dr.maximum(camera.blur(z0), camera.blur(z1))
+        low, high = camera.window()
+        low, high = low - pad, high + pad
+        u0, u1 = mi.Float(0), mi.Float(1)
+        for a, d, lo, hi in ((s0.x, s1.x - s0.x, low.x, high.x), (s0.y, s1.y - s0.y, low.y, high.y)):
+            still = dr.abs(d) < 1e-12
+            d = dr.select(still, 1, d)
+            ua, ub = (lo - a) / d, (hi - a) / d
+            out = still & ((a < lo) | (a > hi))
+            u0 = dr.select(out, 1, dr.select(still, u0, dr.maximum(u0, dr.minimum(ua, ub))))
+            u1 = dr.select(out, 0, dr.select(still, u1, dr.minimum(u1, dr.maximum(ua, ub))))
+        return p0, p1, s0, s1, z0, z1, u0, dr.select(ahead, dr.maximum(u1, u0), u0)
+
+    def weights(self, camera: Any) -> Any:
+        """Length on the film in pixels of each active edge, clipped to what the film can see."""
+        slack = camera.radius if camera.kind == "thinlens" else None
+        active = self._active(
+            camera, self.p0, self.p1, self.qa, self.qb, self.always, self.flat, mi.Vector2f(0), slack
+        )
+        _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
+        length = dr.norm(s1 - s0) * (u1 - u0)
+        return dr.select(active & dr.isfinite(length), length, 0)
+
+    def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
+        """The point at fraction ``u`` (on the film) of the visible part of edge ``row``."""
+        p0, p1, qa, qb = (dr.gather(mi.Point3f, x, row) for x in (self.p0, self.p1, self.qa, self.qb))
+        always, flat = dr.gather(mi.Bool, self.always, row), dr.gather(mi.Bool, self.flat, row)
+        a, b, _, _, z0, z1, u0, u1 = self._clip(camera, p0, p1)
+        v = dr.lerp(u0, u1, u)
+        if camera.is_point:
+            w = dr.rcp(z1 + v * (z0 - z1))
+            t, dtdv = v * z0 * w, z0 * z1 * w * w
+        else:
+            t, dtdv = v, mi.Float(1)
+        p, tangent = dr.lerp(a, b, t), mi.Vector3f(b - a)
+        good = mi.Bool(True)
+        if camera.kind == "thinlens":
+            good = self._active(camera, p0, p1, qa, qb, always, flat, lens, None)
+        # Barycentric position in both faces.
+        along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
+        corners = dr.gather(mi.UInt32, self.corners, row)
+        shape = dr.gather(mi.UInt32, self.shape, row)
+        return EdgeSample(
+            p=p,
+            tangent=tangent,
+            dt=dr.select(good, (u1 - u0) * dtdv, 0),
+            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
+            prim=dr.gather(mi.UInt32, self.face_a, row),
+            uv=_edge_uv(corners, along),
+            prim_b=dr.gather(mi.UInt32, self.face_b, row),
+            uv_b=_edge_uv(corners >> 4, along),
+        )
+
+
+def _edge_uv(corners: Any, t: Any) -> Any:
+    """Barycentric (b1, b2) at fraction t from corner (bits 0-1) to corner (bits 2-3)."""
+    a, b = corners & 3, (corners >> 2) & 3
+    s = 1 - t
+    b1 = dr.select(a == 1, s, 0) + dr.select(b == 1, t, 0)
+    b2 = dr.select(a == 2, s, 0) + dr.select(b == 2, t, 0)
+    return mi.Point2f(b1, b2)
+
+
+class MeshTopology:
+    """Device copy of `MeshEdges` for one mesh, kept while its faces stay the same."""
+
+    def __init__(self, mesh: Any):
+        positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
+        self.faces = dr.detach(mesh.faces_buffer())
+        self.mesh = mesh  # keeps the address that identifies it
+        edges: MeshEdges = mesh_edges(positions, self.faces.numpy().reshape(-1, 3))
+        self.count = len(edges)
+        face, corner = edges.face, edges.corner
+        self.face_a, self.face_b = mi.UInt32(face[:, 0]), mi.UInt32(face[:, 1])
+        packed = corner[:, 0, 0] | corner[:, 0, 1] << 2 | corner[:, 1, 0] << 4 | corner[:, 1, 1] << 6
+        self.corners = mi.UInt32(packed)
+        self.split = bool(edges.split.any())
+        textured = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
+        self.always = mi.Bool(edges.always | (edges.split if textured else False))
+
+    def matches(self, mesh: Any) -> bool:
+        return self.faces.index == dr.detach(mesh.faces_buffer()).index
+
+    def rows(self, mesh: Any, shape_index: int) -> dict:
+        """Current positions of all edges."""
+        n = self.count
+        position = dr.detach(mesh.vertex_positions_buffer())
+
+        def corner_of(face, k):
+            v = dr.gather(mi.UInt32, self.faces, face * 3 + k)
+            return dr.gather(mi.Point3f, position, v)
+
+        c0, c1 = self.corners & 3, (self.corners >> 2) & 3
+        d0, d1 = (self.corners >> 4) & 3, (self.corners >> 6) & 3
+        return {
+            "p0": corner_of(self.face_a, c0),
+            "p1": corner_of(self.face_a, c1),
+            "qa": corner_of(self.face_a, 3 - c0 - c1),
+            "qb": corner_of(self.face_b, 3 - d0 - d1),
+            "always": self.always,
+            "flat": dr.full(mi.Bool, not mesh.has_vertex_normals(), n),
+            "face_a": self.face_a,
+            "face_b": self.face_b,
+            "corners": self.corners,
+            "shape": dr.full(mi.UInt32, shape_index, n),
+            "seams": self.split,
+        }
+
+
+# ------------------------------------------------------------------------- curved outlines
+
+RIM, SPHERE, LINE = 0, 1, 2
+
+
+class ArcSet:
+    """Outlines of spheres, disks and cylinders, cut into short arcs.
+
+    Each row is a shape frame (o, x, y, z: origin and axes in world space) and a start parameter.
+    Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
+    """
+
+    seams = False
+
+    def __init__(self, shapes: list[tuple[int, Any]]):
+        rows = {k: [] for k in ("shape", "kind", "start", "step", "sign")}
+        frames = {k: [] for k in "oxyz"}
+        k = dr.arange(mi.Float, ARCS)
+        for index, shape in shapes:
+            m = dr.detach(mi.traverse(shape)["to_world"])
+            o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
+            name = shape.class_name()
+            pieces = []
+            if name in ("Disk", "Cylinder"):
+                pieces.append((RIM, o, 0, 1))
+            if name == "Cylinder":
+                pieces += [(RIM, o + z, 0, 1), (LINE, o, 1, 1), (LINE, o, -1, 1)]
+            if name == "Sphere":
+                pieces.append((SPHERE, o, 0, 1))
+            for kind, origin, sign, _ in pieces:
+                step = 1 / ARCS if kind == LINE else dr.two_pi / ARCS
+                for key, value in (("kind", kind), ("shape", index)):
+                    rows[key].append(dr.full(mi.UInt32, value, ARCS))
+                rows["start"].append(k * step)
+                rows["step"].append(dr.full(mi.Float, step, ARCS))
+                rows["sign"].append(dr.full(mi.Float, sign, ARCS))
+                for key, value in zip("oxyz", (origin, x, y, z)):
+                    frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
+        for key, parts in {**rows, **frames}.items():
+            setattr(self, key, _join(parts))
+        dr.eval(self.shape, self.kind, self.start, self.step, self.sign, self.o, self.x, self.y, self.z)
+
+    def __len__(self) -> int:
+        return dr.width(self.start)
+
+    @staticmethod
+    def _point(camera, lens, kind, sign, o, x, y, z, t):
+        """x(t), dx/dt and whether the outline exists from this viewpoint."""
+        view = camera.viewpoint(lens)
+        # Sphere: the circle of tangent points.
+        r = dr.norm(x)
+        to = (o - view) if camera.is_point else mi.Vector3f(view)
+        d = dr.norm(to)
+        sin2 = dr.square(r / d) if camera.is_point else mi.Float(0)
+        axis = to / d
+        frame = mi.Frame3f(axis)
+        rho = r * dr.safe_sqrt(1 - sin2)
+        sphere = kind == SPHERE
+        c = dr.select(sphere, o - to * sin2, o)
+        ax = dr.select(sphere, frame.s * rho, x)
+        ay = dr.select(sphere, frame.t * rho, y)
+        exists = ~sphere | (sin2 < 1)
+        sin, cos = dr.sincos(t)
+        p, tangent = c + ax * cos + ay * sin, ay * cos - ax * sin
+        # Cylinder: the two lines where the viewpoint lies in the tangent plane.
+        local = dr.inverse(mi.Matrix3f(x.x, y.x, z.x, x.y, y.y, z.y, x.z, y.z, z.z)) @ (
+            (view - o) if camera.is_point else mi.Vector3f(-view)
+        )
+        distance = dr.sqrt(dr.square(local.x) + dr.square(local.y))
+        angle = dr.atan2(local.y, local.x)
+        reach = dr.safe_acos(1 / distance) if camera.is_point else mi.Float(0.5 * dr.pi)
+        sin, cos = dr.sincos(angle + sign * reach)
+        line = kind == LINE
+        p = dr.select(line, o + x * cos + y * sin + z * t, p)
+        tangent = dr.select(line, z, tangent)
+        if camera.is_point:
+            exists &= ~line | (distance > 1)
+        return mi.Point3f(p), mi.Vector3f(tangent), exists
+
+    def weights(self, camera: Any) -> Any:
+        """Length on the film in pixels of each arc (its chord); 0 outside the film."""
+        lens = mi.Vector2f(0)
+        args = (camera, lens, self.kind, self.sign, self.o, self.x, self.y, self.z)
+        a, _, exists = self._point(*args, self.start)
+        b, _, _ = self._point(*args, self.start + self.step)
+        s0, z0 = camera.project(a, lens)
+        s1, z1 = camera.project(b, lens)
+        pad = dr.maximum(camera.blur(z0), camera.blur(z1)) + dr.norm(s1 - s0)
+        low, high = camera.window()
+        seen = dr.all((dr.maximum(s0, s1) >= low - pad) & (dr.minimum(s0, s1) <= high + pad))
+        length = dr.norm(s1 - s0)
+        if camera.is_point:
+            near = camera.near
+            seen &= (z0 > near) | (z1 > near)
+            # An arc through the near plane has no meaningful chord.
+            length = dr.select((z0 > near) & (z1 > near), length, dr.max(camera.size))
+        return dr.select(exists & seen & dr.isfinite(length), length, 0)
+
+    def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
+        """The point at fraction ``u`` of arc ``row``, on the outline seen from ``lens``."""
+        kind, shape = dr.gather(mi.UInt32, self.kind, row), dr.gather(mi.UInt32, self.shape, row)
+        start, step, sign = (dr.gather(mi.Float, x, row) for x in (self.start, self.step, self.sign))
+        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        p, tangent, exists = self._point(camera, lens, kind, sign, mi.Point3f(o), x, y, z, dr.fma(u, step, start))
+        zero = dr.zeros(mi.UInt32, dr.width(row))
+        return EdgeSample(
+            p=p,
+            tangent=tangent,
+            dt=dr.select(exists, step, 0),
+            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
+            prim=zero,
+            uv=mi.Point2f(0),
+            prim_b=zero,
+            uv_b=mi.Point2f(0),
+        )
+
+
+# ------------------------------------------------------------------------- of a scene
+
+
+class SilhouetteCache:
+    """Mesh adjacency, kept from render to render."""
+
+    def __init__(self):
+        self.meshes: dict[str, MeshTopology] = {}
+
+    def topology(self, index: int, mesh: Any) -> MeshTopology:
+        key = f"{index}:{mesh.id()}"
+        found = self.meshes.get(key)
+        if found is None or found.mesh is not mesh or not found.matches(mesh):
+            found = self.meshes[key] = MeshTopology(mesh)
+        return found
+
+
+def moving_edges(scene: Any, cache: SilhouetteCache) -> list[Any]:
+    """The edge sets of all shapes that are attached to the AD graph (others do not move).
+
+    Raises:
+        UnsupportedError: an attached shape has no outline that could be listed.
+    """
+    rows, arcs = [], []
+    for index, shape in enumerate(scene.shapes()):
+        if not shape.parameters_grad_enabled():
+            continue
+        name = shape.class_name()
+        if shape.is_mesh():
+            topology = cache.topology(index, shape)
+            if topology.count:
+                rows.append(topology.rows(shape, index))
+        elif name in ("Disk", "Sphere", "Cylinder"):
+            arcs.append((index, shape))
+        else:
+            raise UnsupportedError(
+                f"prb_edge cannot list the edges of shape '{shape.id()}' ({name}), which is attached to"
+                " the AD graph: it handles meshes, rectangle, disk, sphere and cylinder. Convert the"
+                " shape to a mesh, detach it, or set sppp=0 (its silhouette gradient is then missing)."
+            )
+    sets: list[Any] = []
+    if rows:
+        sets.append(SegmentSet(rows))
+    if arcs:
+        sets.append(ArcSet(arcs))
+    return sets

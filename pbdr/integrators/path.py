@@ -1,0 +1,185 @@
+"""The path tracer: one loop for the primal image, its forward and its adjoint derivative.
+
+Path replay :cite:`vicini2021path`: a first pass stores only the radiance L of each path. A second
+pass with the same random numbers subtracts at each vertex what the first had added, so L holds
+what arrives from further along, and differentiates one vertex at a time. Memory does not depend
+on the path length.
+
+The integrand at a vertex is f(ω_i, ω_o) · Li. Its derivative uses detached sampling with the next
+vertex held in area measure, so that a moving surface changes directions and J = |n·ω|/r²
+:cite:`worchel2025radiative`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from . import path_terms as terms
+from .path_state import SceneTraits, initial_state
+
+
+@dr.syntax
+def trace(
+    mode: dr.ADMode,
+    scene: Any,
+    sampler: Any,
+    ray: Any,
+    first_hit: Any,
+    active: Any,
+    *,
+    max_depth: int,
+    rr_depth: int,
+    hide_emitters: bool,
+    traits: SceneTraits,
+    replay: bool,
+    L: Any = 0,
+    Z: Any = 0,
+    δL: Any = 0,
+    rim_shape: Any = None,
+):
+    """Trace one path per lane.
+
+    Args:
+        mode: ``Primal``, ``Forward`` or ``Backward``.
+        first_hit: preliminary intersection of ``ray`` (emitters to hide already skipped).
+        max_depth, rr_depth, hide_emitters: as in Mitsuba's ``prb``.
+        traits: which terms the scene can have.
+        replay: this pass belongs to a pair (primal, derivative): keep paths behind a black
+            factor alive. Both passes of a pair need the same value.
+        L, Z: in a derivative pass, what the primal pass returned.
+        δL: adjoint radiance in backward mode.
+        rim_shape: shape whose silhouette is being sampled (see `path_terms.face_the_viewer`).
+
+    Returns:
+        ``(L or δL, valid, L, Z)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum.
+    """
+    primal = mode == dr.ADMode.Primal
+    context = mi.BSDFContext()
+    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, active)
+
+    while dr.hint(s.active, max_iterations=max_depth, label=f"pbdr path ({mode.name})"):
+        active_next = mi.Bool(s.active)
+
+        # ------------------------- Current vertex -------------------------
+        with dr.resume_grad(when=not primal):
+            si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
+            if dr.hint(not primal and traits.moving, mode="scalar"):
+                later = s.depth >= 1
+                prev = s.pi_prev.compute_surface_interaction(
+                    s.ray_prev, ray_flags=mi.RayFlags.Minimal, active=later
+                )
+                terms.attach_incident_direction(si, prev, later)
+        if dr.hint(rim_shape is not None, mode="scalar"):
+            terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
+        bsdf = si.bsdf(s.ray)
+
+        # ------------------------- Emission -------------------------
+        if dr.hint(hide_emitters, mode="scalar"):
+            active_next &= ~((s.depth == 0) & ~si.is_valid())
+        with dr.resume_grad(when=not primal):
+            emission = terms.emitted(scene, si, s, active_next)
+
+        # ------------------------- Emitter sampling -------------------------
+        active_next &= (s.depth + 1 < max_depth) & si.is_valid()
+        active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
+        ds, em_weight = scene.sample_emitter_direction(si, sampler.next_2d(), True, active_em)
+        active_em &= ds.pdf != 0
+        u1 = sampler.next_1d()
+        u2 = sampler.next_2d()
+        if dr.hint(primal, mode="scalar"):
+            # Both questions to the BSDF in one call.
+            f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(
+                context, si, si.to_local(ds.d), u1, u2, active_next
+            )
+            mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
+            direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
+        else:
+            with dr.resume_grad():
+                ds, em_weight = terms.attach_emitter_sample(scene, si, ds, em_weight, traits, active_em)
+                f_em, pdf_em = bsdf.eval_pdf(context, si, si.to_local(ds.d), active_em)
+                mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
+                direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
+            bs, weight = bsdf.sample(context, si, u1, u2, active_next)
+
+        # ------------------------- BSDF sample (detached) -------------------------
+        ray_next = si.spawn_ray(si.to_world(bs.wo))
+        delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
+        black = (weight == 0) & (bs.pdf > 0)
+
+        # ------------------------- Accumulate, extend the throughput -------------------------
+        with dr.resume_grad(when=not primal):
+            Lo = s.β * (emission + direct)
+        if dr.hint(primal, mode="scalar"):
+            s.L = s.L + Lo
+            if dr.hint(replay, mode="scalar"):
+                s.Z = s.Z + s.γ * (emission + direct)
+        else:
+            s.L = s.L - dr.detach(Lo)
+        β = s.β
+        s.η *= bs.eta
+        s.β = β * weight
+        β_max = dr.max(mi.unpolarized_spectrum(s.β))
+        if dr.hint(replay, mode="scalar"):
+            s.γ = dr.select(black, β, s.γ * weight)
+            β_max = dr.maximum(β_max, dr.max(mi.unpolarized_spectrum(s.γ)))
+        s.pdf_prev = bs.pdf
+        s.delta_prev = delta
+        s.si_prev = dr.detach(si, True)
+
+        # ------------------------- Stop or go on -------------------------
+        active_next &= β_max != 0
+        survival = dr.minimum(β_max * dr.square(s.η), 0.95)
+        roulette = s.depth >= rr_depth
+        boost = dr.select(roulette, dr.rcp(survival), 1)
+        s.β *= boost
+        if dr.hint(replay, mode="scalar"):
+            s.γ *= boost
+        active_next &= ~roulette | (sampler.next_1d() < survival)
+        pi_next = scene.ray_intersect_preliminary(
+            ray_next, coherent=False, reorder=False, active=active_next
+        )
+
+        # ------------------------- Derivative of this vertex -------------------------
+        if dr.hint(not primal, mode="scalar"):
+            if dr.hint(traits.moving, mode="scalar"):
+                si_next = pi_next.compute_surface_interaction(
+                    ray_next, ray_flags=mi.RayFlags.Minimal, active=active_next
+                )
+            else:
+                si_next = None
+            with dr.resume_grad():
+                wo = terms.scattered_direction(si, ray_next, si_next, traits.moving)
+                f = bsdf.eval(context, si, wo, active_next)
+                if dr.hint(traits.delta_bsdfs, mode="scalar"):
+                    # A Dirac lobe has no density: differentiate the weight of the same sample.
+                    _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
+                    f = dr.select(delta, w_delta, f)
+                if dr.hint(traits.null_bsdfs, mode="scalar"):
+                    null = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
+                    f = dr.select(null, bsdf.eval_null_transmission(si, active_next), f)
+                Lr_ind = s.L * dr.relative_grad(f)
+                if dr.hint(traits.moving, mode="scalar"):
+                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, active_next & si_next.is_valid())
+                    Lr_ind *= dr.relative_grad(J)
+                inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
+                Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
+                Lo += Lr_ind
+                if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
+                    pass  # nothing at this vertex depends on a parameter
+                elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
+                    dr.backward_from(s.δL * Lo)
+                else:
+                    s.δL += dr.forward_to(Lo)
+
+        # ------------------------- Next vertex -------------------------
+        s.depth[si.is_valid()] += 1
+        s.active = active_next
+        s.pi_prev = s.pi
+        s.pi = pi_next
+        s.ray_prev = s.ray
+        s.ray = ray_next
+
+    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z

@@ -1,0 +1,72 @@
+"""Records of the path loop, and the facts about a scene that decide which terms are traced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+@dataclass
+class PathState:
+    """State of one path (one SIMD lane): the loop variables of `path.PathCore.sample`.
+
+    ``β`` is the throughput. ``γ`` is the throughput with its one exactly-zero factor left out, and
+    0 unless exactly one factor was zero: a black albedo has a derivative although nothing is seen.
+    """
+
+    ray: Any  # Ray3f: the segment that leads to the current vertex
+    pi: Any  # PreliminaryIntersection3f: the current vertex
+    depth: Any  # UInt32: index of the current vertex (0: seen by the sensor)
+    L: Any  # Spectrum: radiance so far (primal) or still to come (replay)
+    Z: Any  # Spectrum: what arrives behind the one black factor of the path
+    δL: Any  # Spectrum: adjoint radiance (backward) or derivative so far (forward)
+    β: Any  # Spectrum
+    γ: Any  # Spectrum
+    η: Any  # Float: product of relative indices of refraction
+    ray_prev: Any  # Ray3f: the segment before
+    pi_prev: Any  # PreliminaryIntersection3f: the vertex before
+    si_prev: Any  # SurfaceInteraction3f (detached)
+    pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
+    delta_prev: Any  # Bool: that sample was a Dirac one
+    active: Any  # Bool
+
+
+def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> PathState:
+    """The state before the first vertex."""
+    return PathState(
+        ray=ray,
+        pi=pi,
+        depth=mi.UInt32(0),
+        L=mi.Spectrum(L),
+        Z=mi.Spectrum(Z),
+        δL=mi.Spectrum(δL),
+        β=mi.Spectrum(1),
+        γ=mi.Spectrum(0),
+        η=mi.Float(1),
+        ray_prev=mi.Ray3f(ray),
+        pi_prev=dr.zeros(mi.PreliminaryIntersection3f),
+        si_prev=dr.zeros(mi.SurfaceInteraction3f),
+        pdf_prev=mi.Float(1),
+        delta_prev=mi.Bool(True),
+        active=mi.Bool(active),
+    )
+
+
+class SceneTraits:
+    """Facts known while tracing: a term that cannot occur in the scene is not compiled.
+
+    A plain class on purpose: Dr.Jit would treat a dataclass as part of the loop state.
+    """
+
+    def __init__(self, scene: Any):
+        surface = int(mi.EmitterFlags.Surface)
+        varying = int(mi.EmitterFlags.SpatiallyVarying)
+        lights = [int(e.flags()) for e in scene.emitters()]
+        bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
+        self.moving = bool(scene.shapes_grad_enabled())  # some shape is attached to the AD graph
+        self.textured_area_lights = any(f & surface and f & varying for f in lights)
+        self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
+        self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)

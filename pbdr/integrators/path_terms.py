@@ -1,0 +1,105 @@
+"""The terms of the path loop: one function each, called with gradients resumed where they count.
+
+Notation: β throughput, Le emitted radiance, f BSDF times foreshortening, ω_i direction to the
+previous vertex, ω_o direction to the next, J = |n·ω| / r² the Jacobian of solid angle to area.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+def mis_weight(a: Any, b: Any) -> Any:
+    """Power heuristic a² / (a² + b²), detached; 0 where undefined."""
+    a2 = dr.square(a)
+    w = a2 / dr.fma(b, b, a2)
+    return dr.detach(dr.select(dr.isfinite(w), w, 0))
+
+
+def area_jacobian(o: Any, p: Any, n: Any, active: Any) -> Any:
+    """J = |n·ω| / r² with ω = (p - o) / r; 1 for inactive lanes and coincident points."""
+    d = p - o
+    active &= dr.squared_norm(d) > 1e-17  # r⁴, in its derivative, must stay a normal float
+    d = dr.select(active, d, mi.Vector3f(1, 0, 0))
+    r2 = dr.squared_norm(d)
+    J = dr.abs_dot(n, d * dr.rsqrt(r2)) / r2
+    return dr.select(active & (J > 0), J, 1)
+
+
+def attach_incident_direction(si: Any, prev: Any, active: Any) -> None:
+    """Let ω_i at ``si`` follow the motion of the previous vertex, in place.
+
+    The point itself is held: its own motion is the concern of the Jacobian of the segment, which
+    is taken at the other end (algorithms: Worchel 2025).
+    """
+    here = dr.detach(si)
+    wi = here.to_local(dr.normalize(prev.p - here.p))
+    si.wi = dr.replace_grad(si.wi, dr.select(active, wi, si.wi))
+
+
+def face_the_viewer(si: Any, active: Any) -> None:
+    """Turn a shading normal that looks away from a visible side just back to it, in place.
+
+    Beside a polygonal silhouette the interpolated normal already points away. One-sided emission
+    and reflection switch off there, in a rim that moves with the silhouette: its two borders are
+    counted as one.
+    """
+    wi = si.to_world(si.wi)
+    n = si.sh_frame.n
+    side = dr.sign(dr.dot(si.n, wi))
+    cos = dr.dot(n, wi)
+    wrong = active & (cos * side < 1e-3)
+    n = dr.select(wrong, dr.normalize(n + wi * (side * 1e-3 - cos)), n)
+    frame = mi.Frame3f(n)
+    si.sh_frame = dr.select(wrong, frame, si.sh_frame)
+    si.wi = dr.select(wrong, frame.to_local(wi), si.wi)
+
+
+def emitted(scene: Any, si: Any, s: Any, active: Any) -> Any:
+    """Le toward the previous vertex, weighted against emitter sampling there."""
+    ds = mi.DirectionSample3f(scene, si=dr.detach(si), ref=s.si_prev)
+    pdf_em = scene.pdf_emitter_direction(s.si_prev, ds, ~s.delta_prev)
+    return mis_weight(s.pdf_prev, pdf_em) * ds.emitter.eval(si, active)
+
+
+def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, traits: Any, active: Any):
+    """Re-evaluate a detached emitter sample with derivatives; returns ``(ds, weight)``.
+
+    Points on area lights are held in area measure (J), or follow the surface where their texture
+    does; directions to environments are held.
+    """
+    flags = ds.emitter.flags()
+    on_surface = mi.has_flag(flags, mi.EmitterFlags.Surface)
+    infinite = mi.has_flag(flags, mi.EmitterFlags.Infinite)
+    held = dr.detach(ds)
+    d = dr.select(infinite, held.d, dr.normalize(held.p - si.p))
+    ds_att = dr.detach(ds)
+    ds_att.d = dr.replace_grad(held.d, d)
+    # The emitter derives its own texture coordinate from the moving point: an attached one
+    # would make it skip that motion.
+    if traits.textured_area_lights and traits.moving:
+        textured = active & on_surface & mi.has_flag(flags, mi.EmitterFlags.SpatiallyVarying)
+        ray = dr.detach(si).spawn_ray_to(held.p)
+        ray.o = dr.fma(ray.d, ray.maxt, ray.o)  # visibility is known: start beside the light
+        ray.maxt = dr.largest(ray.maxt)
+        si_em = scene.ray_intersect(ray, textured)
+        follow = mi.DirectionSample3f(scene, si_em, si)
+        ds_att = dr.replace_grad(held, dr.select(textured, follow, ds_att))
+    value = scene.eval_emitter_direction(si, ds_att, active)
+    inv_pdf = dr.select(held.pdf != 0, dr.rcp(held.pdf), 0)
+    weight = dr.replace_grad(weight, value * inv_pdf)
+    if traits.moving:
+        J = area_jacobian(si.p, held.p, held.n, active & on_surface)
+        weight = weight * dr.relative_grad(J)
+    return ds_att, weight
+
+
+def scattered_direction(si: Any, ray_next: Any, si_next: Any, moving: bool) -> Any:
+    """Local direction to the next vertex, attached to the motion of this one."""
+    if not moving:
+        return si.to_local(ray_next.d)
+    toward = dr.normalize(si_next.p - si.p)
+    return si.to_local(dr.replace_grad(ray_next.d, dr.select(si_next.is_valid(), toward, ray_next.d)))

@@ -1,0 +1,134 @@
+"""Primary edge sampling: what the camera sees directly changes where outlines move.
+
+For a film position s and an outline s(t) that moves with the parameter θ :cite:`li2018differentiable`
+
+    dI/dθ ⊃ ∫ k(s) [L(s - εn) - L(s + εn)] (∂s/∂θ · n) |ds/dt| dt,    n |ds/dt| = perp(ds/dt)
+
+with k the reconstruction filter. Outlines are chosen by their length on the film, samples are
+stratified along them, and both sides are traced with the same random numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..geometry.silhouettes import SilhouetteCache, moving_edges
+from ..sampling.discrete import DeviceDistribution
+from ..sampling.paired import paired_sampler
+from ..scene.sensors import Camera, cameras
+from .boundary import BoundaryFilm
+
+OFFSET = 1e-3  # distance of the two rays from the outline, in pixels
+OUTLINE = 4  # assumed length of the outlines, in units of film width + height
+
+
+def sample_count(camera: Camera, spp: int) -> int:
+    """Edge samples for ``spp`` samples per pixel *of outline*, not of the film."""
+    return max(64, int(spp * OUTLINE * (camera.size[0] + camera.size[1])))
+
+
+@dataclass
+class EdgeRecord:
+    """Edge samples after both sides were traced; two lanes each, one per side.
+
+    ``value * v`` and ``alpha * v`` are what a sample adds at ``pos`` (pixels) when its outline moves
+    with normal speed ``v`` (pixels per unit of the parameter, times |ds/dt|).
+    """
+
+    pos: Any
+    value: Any
+    alpha: Any
+    wavelengths: Any
+    active: Any
+    speed: Any  # attached; only its derivative has a meaning
+
+
+def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: SilhouetteCache) -> Any:
+    """Derivative image of the primary boundary for the tangents set on moving shapes."""
+    with dr.suspend_grad():
+        film = BoundaryFilm(sensor)
+        for r in edge_records(integrator, scene, sensor, seed, spp, cache):
+            with dr.resume_grad():
+                v = dr.forward_to(r.speed)
+            film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
+        return film.develop()
+
+
+def primary_backward(
+    integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: SilhouetteCache, grad_in: Any
+) -> None:
+    """Add the gradient of the primary boundary to the parameters of moving shapes."""
+    with dr.suspend_grad():
+        film = BoundaryFilm(sensor)
+        adjoint = film.adjoint(grad_in)
+        for r in edge_records(integrator, scene, sensor, seed, spp, cache):
+            weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
+            with dr.resume_grad():
+                dr.backward_from(r.speed * weight)
+        dr.eval()
+
+
+def edge_records(integrator, scene, sensor, seed, spp, cache):
+    """Sample every set of moving edges through every camera of ``sensor``."""
+    sets = moving_edges(scene, cache)
+    for k, camera in enumerate(cameras(sensor)):
+        for j, edges in enumerate(sets):
+            # Opaque: a literal would be compiled into the kernel.
+            stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xFFFFFFFF, mi.UInt32(2 * k + j))[0]
+            dr.make_opaque(stream)
+            record = _trace_edges(integrator, scene, camera, edges, stream, sample_count(camera, spp))
+            with dr.resume_grad():
+                attached = dr.grad_enabled(record.speed)
+            if attached:
+                yield record
+
+
+def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
+    with dr.suspend_grad():
+        distribution = DeviceDistribution(edges.weights(camera))
+        rng = paired_sampler(seed, count)
+        lane = dr.arange(mi.UInt32, 2 * count)
+        sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
+
+        # A point on an outline, and where it is on the film.
+        u = (mi.Float(lane >> 1) + rng.next_1d()) / count
+        aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
+        lens = camera.lens_point(aperture)
+        row, pmf, u = distribution.sample(u)
+        edge = edges.sample(camera, row, u, lens, scene)
+        pos, z = camera.project(edge.p, lens)
+        ds = camera.project_tangent(edge.p, edge.tangent, lens)
+        normal = mi.Vector2f(-ds.y, ds.x)
+        length = dr.norm(normal)
+        active = (pmf > 0) & (edge.dt > 0) & (length > 0) & camera.inside(pos)
+        if camera.is_point:
+            active &= z > camera.near
+
+        # One ray on each side; the outline counts only where nothing hides it.
+        time = camera.sensor.shutter_open()
+        if camera.sensor.shutter_open_time() > 0:
+            time += rng.next_1d() * camera.sensor.shutter_open_time()
+        wavelength = rng.next_1d() if mi.is_spectral else 0
+        side = pos - normal * (sign * OFFSET / length)
+        ray, ray_weight = camera.ray(side, time, wavelength, aperture)
+        hit = integrator.first_hit(scene, ray, active)
+        hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-3)
+        other = dr.gather(mi.Bool, hidden, lane ^ 1)
+        active &= ~(hidden & other)
+
+        L, valid, _, _ = integrator.sample(
+            dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape
+        )
+        factor = sign * edge.dt / (pmf * count)
+        value = dr.select(active, L * ray_weight * factor, 0)
+        alpha = dr.select(active & valid, factor, 0)
+
+    # Attached: the motion of the point, seen on the film, across the outline.
+    with dr.resume_grad():
+        moved, _ = camera.project(edge.motion(edges.seams), lens)
+        speed = dr.dot(moved, normal)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)

@@ -1,0 +1,223 @@
+"""Film, seeds and passes around the path loop: what `mi.render` calls.
+
+`PathIntegrator` turns `path.trace` into an image, a derivative image (forward) or parameter
+gradients (backward). Subclasses add boundary terms.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import InputError, UnsupportedError, near_matches
+from .path import trace
+from .path_state import SceneTraits
+
+# Lanes of one pass: bounds the memory of a render (about 150 bytes a lane in a derivative pass).
+MAX_WAVEFRONT = 1 << 23
+
+
+class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
+    """Path tracer with path-replay interior derivatives, the base of pbdr's integrators.
+
+    Args (plugin parameters):
+        max_depth: longest path in segments, -1 for no limit (default 6).
+        rr_depth: depth at which Russian roulette begins (default 5).
+        hide_emitters: directly visible emitters are not rendered (default false).
+        sppc: samples per pixel of the continuous (interior) derivative; 0 switches it off.
+
+    What it cannot do: no polarization, no participating media, no derivative with respect to
+    sensor parameters.
+    """
+
+    parameters = ("max_depth", "rr_depth", "hide_emitters", "sppc")
+
+    def __init__(self, props: Any):
+        for name in props.keys():
+            if name not in self.parameters:
+                raise InputError(
+                    f"{props.plugin_name()}: unknown parameter '{name}'."
+                    + (near_matches(name, self.parameters) or f" Known: {', '.join(self.parameters)}.")
+                )
+        for name, least in (("max_depth", -1), ("rr_depth", 1), ("sppc", 0), ("sppp", 0), ("sppi", 0)):
+            value = props.get(name, None)
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise InputError(f"{props.plugin_name()}: '{name}' must be an integer >= {least}, got {value!r}.")
+        if mi.is_polarized:
+            raise UnsupportedError(
+                f"{props.plugin_name()} does not track polarization; use an unpolarized variant"
+                f" instead of '{mi.variant()}', for instance '{mi.variant().replace('_polarized', '')}'."
+            )
+        super().__init__(props)
+        self.sppc = props.get("sppc", None)
+
+    # ---------------------------------------------------------------- one wavefront
+
+    def sample(
+        self, mode, scene, sampler, ray, active=True, δL=None, state_in=None, first_hit=None, rim_shape=None, replay=None, **_
+    ):
+        """Trace one path per ray; the interface of Mitsuba's AD integrators.
+
+        Returns ``(L or δL, valid, [], state)``; ``state`` goes into ``state_in`` of the pass that
+        differentiates what this pass traced.
+        """
+        primal = mode == dr.ADMode.Primal
+        L, Z = (0, 0) if state_in is None else state_in
+        hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
+        value, valid, L, Z = trace(
+            mode,
+            scene,
+            sampler,
+            ray,
+            hit,
+            mi.Bool(active),
+            max_depth=self.max_depth,
+            rr_depth=self.rr_depth,
+            hide_emitters=self.hide_emitters,
+            traits=SceneTraits(scene),
+            replay=(not primal) if replay is None else replay,
+            L=L,
+            Z=Z,
+            δL=0 if δL is None else δL,
+            rim_shape=rim_shape,
+        )
+        return value, valid, [], (L, Z)
+
+    def first_hit(self, scene, ray, active):
+        """What the sensor sees along ``ray``; area lights are looked through if hidden."""
+        ray = dr.detach(ray)
+        hit = scene.ray_intersect_preliminary(ray, coherent=True, reorder=False, active=active)
+        if self.hide_emitters:
+            skip = hit.is_valid() & (hit.shape.emitter() != None) & active  # noqa: E711 (traced)
+            si = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, skip)
+            hit[skip] = self.skip_area_emitters(scene, si.spawn_ray(ray.d), True, skip)
+        return hit
+
+    # ---------------------------------------------------------------- images
+
+    def render(self, scene, sensor=0, seed=0, spp=0, develop=True, evaluate=True):
+        """The primal image, a tensor [height, width, channels]."""
+        if not develop:
+            raise InputError("pbdr integrators need develop=True.")
+        sensor = get_sensor(scene, sensor)
+        image = None
+        with dr.suspend_grad():
+            for seed_k, spp_k, share in self.passes(sensor, seed, spp):
+                part = super().render(scene, sensor, seed_k, spp_k, True, evaluate)
+                image = part * share if image is None else image + part * share
+        return image
+
+    def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
+        """Derivative image for the tangents set on the scene's parameters."""
+        sensor = get_sensor(scene, sensor)
+        self.check(scene, sensor)
+        result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
+        spp_c = self.samples(self.sppc, spp, sensor)
+        if spp_c > 0:
+            for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
+                result += share * self._interior_forward(scene, sensor, seed_k, spp_k)
+        return result
+
+    def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
+        """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
+        sensor = get_sensor(scene, sensor)
+        self.check(scene, sensor)
+        spp_c = self.samples(self.sppc, spp, sensor)
+        if spp_c > 0:
+            for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
+                self._interior_backward(scene, sensor, seed_k, spp_k, grad_in * share)
+
+    def _interior_forward(self, scene, sensor, seed, spp):
+        film = sensor.film()
+        with dr.suspend_grad():
+            sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
+            ray, weight, pos = self.sample_rays(scene, sensor, sampler)
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True)
+            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state)
+            self._splat(film, pos, δL * weight, 0, ray, spp)
+            return film.develop()
+
+    def _interior_backward(self, scene, sensor, seed, spp, grad_in):
+        film = sensor.film()
+        with dr.suspend_grad():
+            sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
+            ray, weight, pos = self.sample_rays(scene, sensor, sampler)
+            # The film is linear in L: its adjoint does not depend on the value put in.
+            with dr.resume_grad():
+                L = dr.full(mi.Spectrum, 1, dr.width(pos))
+                dr.enable_grad(L)
+                self._splat(film, pos, L * weight, 1, ray, spp)
+                image = film.develop()
+                dr.set_grad(image, grad_in)
+                dr.enqueue(dr.ADMode.Backward, image)
+                dr.traverse(dr.ADMode.Backward)
+                δL = dr.grad(L)
+                del L, image
+            film.clear()
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True)
+            self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state)
+            del state, δL, ray, weight, pos, sampler
+            dr.eval()
+
+    def _splat(self, film, pos, value, alpha, ray, spp):
+        block = film.create_block()
+        block.set_coalesce(block.coalesce() and spp >= 4)
+        mi.ad.integrators.common.ADIntegrator._splat_to_block(
+            block, film, pos, value=value, weight=1.0, alpha=alpha, aovs=[], wavelengths=ray.wavelengths
+        )
+        film.put_block(block)
+
+    # ---------------------------------------------------------------- bookkeeping
+
+    def passes(self, sensor, seed, spp):
+        """Split ``spp`` so that no wavefront exceeds `MAX_WAVEFRONT`: (seed, spp, share) each."""
+        spp = spp or sensor.sampler().sample_count()
+        film = sensor.film()
+        border = 2 * film.rfilter().border_size() if film.sample_border() else 0
+        pixels = (film.crop_size()[0] + border) * (film.crop_size()[1] + border)
+        count = min(spp, math.ceil(pixels * spp / MAX_WAVEFRONT))
+        if count <= 1:
+            yield seed, spp, 1.0
+            return
+        for k in range(count):
+            part = spp * (k + 1) // count - spp * k // count
+            yield mi.sample_tea_32(mi.UInt32(seed), mi.UInt32(k + 1))[0], part, part / spp
+
+    @staticmethod
+    def samples(own: int | None, requested: int, sensor: Any) -> int:
+        """Samples per pixel of one term: 0 switches off, else the call's, the plugin's, the sampler's."""
+        if own == 0:
+            return 0
+        return requested or own or sensor.sampler().sample_count()
+
+    def check(self, scene: Any, sensor: Any) -> None:
+        """Refuse what would silently give a wrong gradient."""
+        if dr.grad_enabled(sensor.world_transform()):
+            raise UnsupportedError(
+                f"{type(self).__name__}: the pose of sensor '{sensor.id()}' is attached to the AD graph,"
+                " but derivatives with respect to the camera are not available yet. Move the scene"
+                " instead, or detach the sensor's to_world."
+            )
+
+    def to_string(self) -> str:
+        return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"
+
+
+def get_sensor(scene: Any, sensor: Any) -> Any:
+    """The sensor itself, or number ``sensor`` of the scene."""
+    if not isinstance(sensor, int):
+        return sensor
+    sensors = scene.sensors()
+    if not 0 <= sensor < len(sensors):
+        raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
+    return sensors[sensor]
+
+
+def image_shape(sensor: Any, integrator: Any) -> tuple[int, int, int]:
+    """Shape of the developed image: (height, width, channels)."""
+    film = sensor.film()
+    size = film.crop_size()
+    return int(size[1]), int(size[0]), film.base_channels_count() + len(integrator.aov_names())

@@ -1,0 +1,33 @@
+"""Random numbers shared by the two sides of an edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+@dataclass
+class PairedSampler:
+    """An independent sampler whose lanes 2i and 2i + 1 draw the same numbers.
+
+    Both paths of an edge sample then make the same choices, and what they have in common cancels
+    in L(inside) - L(outside). It has the two methods that a path loop calls.
+    """
+
+    rng: Any  # mi.PCG32
+
+    def next_1d(self) -> Any:
+        return self.rng.next_float32()
+
+    def next_2d(self) -> Any:
+        return mi.Point2f(self.rng.next_float32(), self.rng.next_float32())
+
+
+def paired_sampler(seed: Any, pairs: int) -> PairedSampler:
+    """A sampler for ``2 * pairs`` lanes."""
+    index = dr.arange(mi.UInt32, 2 * pairs) >> 1
+    a, b = mi.sample_tea_32(seed, index)
+    return PairedSampler(mi.PCG32(size=2 * pairs, initstate=mi.UInt64(a), initseq=mi.UInt64(b)))

@@ -1,0 +1,162 @@
+"""Projection of world points through Mitsuba's sensors, and the sensors inside a ``batch``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import UnsupportedError
+
+KINDS = {"PerspectiveCamera": "perspective", "ThinLensCamera": "thinlens", "OrthographicCamera": "orthographic"}
+
+
+class Camera:
+    """One projective sensor and the part of the film that it fills.
+
+    The film coordinate is affine in the slope (x/z, y/z) of a camera-space ray (orthographic: in
+    its origin), so two sampled rays tell the whole mapping, principal point and crop included.
+
+    Attributes:
+        kind: 'perspective', 'thinlens' or 'orthographic'.
+        offset, size: the window on the film in pixels, Vector2f each.
+        radius, focus: aperture radius and focus distance in scene units (0 and 1 for no lens).
+    """
+
+    def __init__(self, sensor: Any, film: Any, slot: int = 0, slots: int = 1):
+        self.sensor = sensor
+        self.kind = KINDS[sensor.class_name()]
+        crop, start = film.crop_size(), film.crop_offset()
+        width = crop[0] / slots
+        self.offset = mi.ScalarVector2f(start[0] + slot * width, start[1])
+        self.size = mi.ScalarVector2f(width, crop[1])
+        self.near = float(sensor.near_clip())
+        self.to_world = dr.detach(sensor.world_transform())
+        self.to_camera = self.to_world.inverse()
+        # A batch takes one ray per film column: its children have no border of their own.
+        border = film.rfilter().border_size() if film.sample_border() and slots == 1 else 0
+        self.border = float(border)
+        self.radius, self.focus = 0.0, 1.0
+        if self.kind == "thinlens":
+            lens = mi.traverse(sensor)
+            self.radius = dr.detach(lens["aperture_radius"])
+            self.focus = dr.detach(lens["focus_distance"])
+        first, last = self._slope(0.0), self._slope(1.0)
+        self.scale = dr.rcp(last - first)
+        self.shift = -first * self.scale
+
+    def _slope(self, uv: float) -> Any:
+        ray, _ = self.sensor.sample_ray(0.0, 0.5, mi.Point2f(uv), mi.Point2f(0.5))
+        if self.kind == "orthographic":
+            o = self.to_camera @ dr.detach(ray.o)
+            return mi.Vector2f(o.x, o.y)
+        d = self.to_camera @ dr.detach(ray.d)
+        return mi.Vector2f(d.x / d.z, d.y / d.z)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether rays meet in a viewpoint (else they share a direction)."""
+        return self.kind != "orthographic"
+
+    def lens_point(self, sample: Any) -> Any:
+        """Camera-space lens point (Vector2f) that ``sample_ray`` uses for an aperture sample."""
+        if self.kind != "thinlens":
+            return mi.Vector2f(0)
+        return mi.Vector2f(mi.warp.square_to_uniform_disk_concentric(sample) * self.radius)
+
+    def viewpoint(self, lens: Any) -> Any:
+        """World position of the lens point; the viewing direction for orthographic sensors."""
+        if self.is_point:
+            return self.to_world @ mi.Point3f(lens.x, lens.y, 0)
+        return mi.Point3f(dr.normalize(self.to_world @ mi.Vector3f(0, 0, 1)))
+
+    def project(self, p: Any, lens: Any) -> tuple[Any, Any]:
+        """Film position in pixels (Point2f) and depth of a world point ``p`` (may be attached)."""
+        c = self.to_camera @ p
+        flat = mi.Vector2f(c.x, c.y)
+        if self.kind == "perspective":
+            slope = flat / c.z
+        elif self.kind == "thinlens":
+            # Where the ray from the lens point through p meets the plane in focus.
+            slope = (lens + (flat - lens) * (self.focus / c.z)) / self.focus
+        else:
+            slope = flat
+        uv = slope * self.scale + self.shift
+        return mi.Point2f(uv * self.size + self.offset), c.z
+
+    def project_tangent(self, p: Any, v: Any, lens: Any) -> Any:
+        """Velocity on the film (pixels) of a point that moves with ``v`` at ``p``."""
+        c, d = self.to_camera @ p, self.to_camera @ v
+        flat, dflat = mi.Vector2f(c.x, c.y), mi.Vector2f(d.x, d.y)
+        if self.is_point:
+            dflat = (dflat - (flat - lens) * (d.z / c.z)) / c.z
+        return dflat * self.scale * self.size
+
+    def blur(self, z: Any) -> Any:
+        """Radius of the circle of confusion at depth ``z``, in pixels (the larger axis)."""
+        if self.kind != "thinlens":
+            return mi.Float(0)
+        pixels = dr.max(dr.abs(self.scale * self.size))
+        return dr.abs(self.radius * (1 / z - 1 / self.focus)) * pixels
+
+    def inside(self, pos: Any) -> Any:
+        """Whether primal samples can fall on the film position ``pos`` (pixels)."""
+        low, high = self.window()
+        return dr.all((pos >= low) & (pos < high))
+
+    def window(self) -> tuple[Any, Any]:
+        low = mi.Point2f(self.offset - self.border)
+        return low, mi.Point2f(self.offset + self.size + self.border)
+
+    def ray(self, pos: Any, time: Any, wavelength: Any, aperture: Any) -> tuple[Any, Any]:
+        """Ray and weight for a film position in pixels."""
+        uv = (mi.Vector2f(pos) - self.offset) / self.size
+        return self.sensor.sample_ray_differential(time, wavelength, mi.Point2f(uv), aperture)
+
+
+class _Children(mi.TraversalCallback):
+    """Collects the sensors directly below a ``batch``."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[Any] = []
+
+    def put(self, name, value, flags):
+        self.put_object(name, value, flags)
+
+    def put_object(self, name, value, flags):
+        if isinstance(value, mi.Sensor):
+            self.found.append(value)
+
+    def put_value(self, name, value, flags):
+        pass
+
+    def put_parameter(self, name, value, flags):
+        pass
+
+
+def sensor_children(sensor: Any) -> list[Any]:
+    """The sensors of a ``batch`` in film order; ``[sensor]`` for any other."""
+    if sensor.class_name() != "BatchSensor":
+        return [sensor]
+    callback = _Children()
+    sensor.traverse(callback)
+    return callback.found
+
+
+def cameras(sensor: Any) -> list[Camera]:
+    """One `Camera` per projective sensor.
+
+    Raises:
+        UnsupportedError: the sensor has no projection that edges could be sampled through.
+    """
+    children = sensor_children(sensor)
+    for child in children:
+        if child.class_name() not in KINDS:
+            raise UnsupportedError(
+                f"prb_edge cannot sample silhouettes through sensor '{sensor.id()}' ({child.class_name()}):"
+                " it handles perspective, thinlens, orthographic and a batch of them. Set sppp=0 to"
+                " render the interior derivative alone (geometry gradients are then biased)."
+            )
+    return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
