@@ -37,22 +37,18 @@ __all__ = [
 
 # Public names that need a variant or heavy imports are resolved on first use.
 _LAZY = {
-    "Experiment": ("pbdr.optimize.experiment", "Experiment"),
+    "Experiment": ("pbdr.optimization.experiment", "Experiment"),
     "gradcheck": ("pbdr.validation.compare", "gradcheck"),
     "load_file": ("pbdr.scene.load", "load_file"),
-    "optimize": ("pbdr.optimize.run", "optimize"),
-    "resume": ("pbdr.optimize.run", "resume"),
+    "optimize": ("pbdr.optimization.run", "optimize"),
+    "resume": ("pbdr.optimization.run", "resume"),
 }
 
 
-class _LazyModule(__import__("types").ModuleType):
-    """Keeps ``pbdr.optimize`` the function also after the package of that name was imported."""
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'pbdr' has no attribute {name!r}")
+    import importlib
 
-    def __getattribute__(self, name):
-        lazy = object.__getattribute__(self, "_LAZY") if name in ("optimize", "resume", "gradcheck") else None
-        if lazy and name in lazy:
-            import importlib
-
-            module, attribute = lazy[name]
-            return getattr(importlib.import_module(module), attribute)
-        return super().__getattribute__(name)
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)

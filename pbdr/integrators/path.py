@@ -85,7 +85,8 @@ def trace(
         # ------------------------- Emitter sampling -------------------------
         active_next &= (s.depth + 1 < max_depth) & si.is_valid()
         active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
-        ds, em_weight = scene.sample_emitter_direction(si, sampler.next_2d(), True, active_em)
+        u_em = sampler.next_2d()
+        ds, em_weight = scene.sample_emitter_direction(si, u_em, True, active_em)
         active_em &= ds.pdf != 0
         u1 = sampler.next_1d()
         u2 = sampler.next_2d()
@@ -98,7 +99,9 @@ def trace(
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:
             with dr.resume_grad():
-                ds, em_weight = terms.attach_emitter_sample(scene, si, ds, em_weight, traits, active_em)
+                ds, em_weight = terms.attach_emitter_sample(
+                    scene, si, ds, em_weight, u_em, traits, active_em
+                )
                 f_em, pdf_em = bsdf.eval_pdf(context, si, si.to_local(ds.d), active_em)
                 mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
                 direct = dr.select(active_em, mis_em * f_em * em_weight, 0)

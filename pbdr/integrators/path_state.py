@@ -68,5 +68,6 @@ class SceneTraits:
         bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
         self.moving = bool(scene.shapes_grad_enabled())  # some shape is attached to the AD graph
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
+        self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)

@@ -36,7 +36,9 @@ def attach_incident_direction(si: Any, prev: Any, active: Any) -> None:
     is taken at the other end (algorithms: Worchel 2025).
     """
     here = dr.detach(si)
-    wi = here.to_local(dr.normalize(prev.p - here.p))
+    active &= here.is_valid()  # what lies at infinity sees no motion
+    toward = dr.select(active, prev.p - here.p, mi.Vector3f(0, 0, 1))
+    wi = here.to_local(dr.normalize(toward))
     si.wi = dr.replace_grad(si.wi, dr.select(active, wi, si.wi))
 
 
@@ -65,11 +67,12 @@ def emitted(scene: Any, si: Any, s: Any, active: Any) -> Any:
     return mis_weight(s.pdf_prev, pdf_em) * ds.emitter.eval(si, active)
 
 
-def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, traits: Any, active: Any):
+def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, sample: Any, traits: Any, active: Any):
     """Re-evaluate a detached emitter sample with derivatives; returns ``(ds, weight)``.
 
     Points on area lights are held in area measure (J), or follow the surface where their texture
-    does; directions to environments are held.
+    does; directions to environments are held. Point-like lights have nothing to hold: the same
+    ``sample`` is drawn again, attached, so distance, direction and projected texture all move.
     """
     flags = ds.emitter.flags()
     on_surface = mi.has_flag(flags, mi.EmitterFlags.Surface)
@@ -78,8 +81,6 @@ def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, traits: Any
     d = dr.select(infinite, held.d, dr.normalize(held.p - si.p))
     ds_att = dr.detach(ds)
     ds_att.d = dr.replace_grad(held.d, d)
-    # The emitter derives its own texture coordinate from the moving point: an attached one
-    # would make it skip that motion.
     if traits.textured_area_lights and traits.moving:
         textured = active & on_surface & mi.has_flag(flags, mi.EmitterFlags.SpatiallyVarying)
         ray = dr.detach(si).spawn_ray_to(held.p)
@@ -91,6 +92,11 @@ def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, traits: Any
     value = scene.eval_emitter_direction(si, ds_att, active)
     inv_pdf = dr.select(held.pdf != 0, dr.rcp(held.pdf), 0)
     weight = dr.replace_grad(weight, value * inv_pdf)
+    if traits.delta_lights:
+        delta = active & held.delta
+        again, value = scene.sample_emitter_direction(si, sample, False, delta)
+        ds_att.d = dr.select(delta, dr.replace_grad(held.d, again.d), ds_att.d)
+        weight = dr.select(delta, dr.replace_grad(dr.detach(weight), value), weight)
     if traits.moving:
         J = area_jacobian(si.p, held.p, held.n, active & on_surface)
         weight = weight * dr.relative_grad(J)

@@ -10,7 +10,8 @@ import mitsuba as mi
 from ..core.errors import UnsupportedError
 from ..geometry.silhouettes import SilhouetteCache
 from .primary_edges import primary_backward, primary_forward
-from .render import PathIntegrator, get_sensor
+from ..scene.sensors import get_sensor
+from .render import PathIntegrator
 
 
 class EdgeIntegrator(PathIntegrator):

@@ -13,6 +13,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.sensors import get_sensor
 from .path import trace
 from .path_state import SceneTraits
 
@@ -204,16 +205,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"
-
-
-def get_sensor(scene: Any, sensor: Any) -> Any:
-    """The sensor itself, or number ``sensor`` of the scene."""
-    if not isinstance(sensor, int):
-        return sensor
-    sensors = scene.sensors()
-    if not 0 <= sensor < len(sensors):
-        raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
-    return sensors[sensor]
 
 
 def image_shape(sensor: Any, integrator: Any) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..core.errors import UnsupportedError
+from ..core.errors import InputError, UnsupportedError
 
 KINDS = {"PerspectiveCamera": "perspective", "ThinLensCamera": "thinlens", "OrthographicCamera": "orthographic"}
 
@@ -160,3 +160,13 @@ def cameras(sensor: Any) -> list[Camera]:
                 " render the interior derivative alone (geometry gradients are then biased)."
             )
     return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
+
+
+def get_sensor(scene: Any, sensor: Any) -> Any:
+    """The sensor itself, or number ``sensor`` of the scene."""
+    if not isinstance(sensor, int):
+        return sensor
+    sensors = scene.sensors()
+    if not 0 <= sensor < len(sensors):
+        raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
+    return sensors[sensor]

@@ -1,0 +1,47 @@
+"""The command line: ``pbdr doctor | render | optimize | resume | gradcheck | benchmark | report | view``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from ..core.errors import BackendError, PbdrError
+
+app = typer.Typer(
+    help="Recover shapes and materials from images with a differentiable path tracer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+Mode = Annotated[str, typer.Option("--mode", "-m", help="Mitsuba variant, for instance llvm_ad_rgb.")]
+Define = Annotated[list[str], typer.Option("--define", "-D", help="Scene parameter key=value.")]
+
+
+def main() -> None:
+    """Entry point: exit status 2 and one paragraph for bad input."""
+    try:
+        from . import commands  # noqa: F401  (registers the verbs)
+    except BackendError as error:
+        if "doctor" in sys.argv:
+            from .doctor import report_backend_fault
+
+            sys.exit(report_backend_fault(error))
+        errors.print(f"[bold red]pbdr:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    try:
+        app(standalone_mode=True)
+    except PbdrError as error:
+        errors.print("[bold red]pbdr:[/] ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def panel(title: str, lines: list[str]) -> None:
+    console.print(Panel("\n".join(lines), title=title, expand=False))

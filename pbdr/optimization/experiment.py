@@ -1,0 +1,150 @@
+"""The experiment file: typed, saved with the run, refuses unknown keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..core.errors import InputError, near_matches
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Views(_Strict):
+    """Cameras on an orbit (count > 0) instead of the sensors of the scene file."""
+
+    count: int = Field(0, ge=0)
+    distance: float = Field(4.0, gt=0)
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    elevations: list[float] = [20.0]  # degrees, taken in turn
+    fov: float = Field(35.0, gt=0, lt=180)
+    width: int = Field(96, ge=4)
+    height: int = Field(96, ge=4)
+    held_out: int = Field(0, ge=0)  # further views between them, never optimized
+
+
+class Targets(_Strict):
+    """Images per view, or a scene to render them from (cached by content)."""
+
+    images: list[str] = []
+    scene: str = ""
+    spp: int = Field(512, ge=1)
+
+
+class ParameterSpec(_Strict):
+    key: str
+    representation: Literal["auto", "direct", "bounded", "large_steps"] = "auto"
+    learning_rate: float = Field(0.02, gt=0)
+    bounds: tuple[float, float] | None = None
+    initial: float | list[float] | None = None
+    smoothness: float = Field(19.0, ge=0)
+    beta_1: float = Field(0.9, ge=0, lt=1)
+    beta_2: float = Field(0.999, ge=0, lt=1)
+    mask_updates: bool = False
+
+
+class Schedule(_Strict):
+    iterations: int = Field(100, ge=1)
+    views_per_step: int = Field(1, ge=1)
+    spp: int = Field(8, ge=1)
+    spp_grad: int = Field(0, ge=0)  # 0: spp
+    final_rate: float = Field(0.1, gt=0)  # learning rates fall geometrically to this share
+    checkpoint_every: int = Field(20, ge=1)
+    image_every: int = Field(20, ge=1)
+    seed: int = 0
+    threads: int = Field(1, ge=0)  # 1: bitwise reproducible; 0: all cores
+
+
+class Experiment(_Strict):
+    """One optimization. Paths are relative to the experiment file."""
+
+    name: str = "experiment"
+    scene: str
+    variant: str = ""
+    integrator: dict[str, Any] = {"type": "prb_edge", "max_depth": 3}
+    views: Views = Views()
+    targets: Targets = Targets()
+    parameters: list[ParameterSpec] = Field(min_length=1)
+    loss: Literal["l1", "l2", "relative_l2", "log"] = "l1"
+    schedule: Schedule = Schedule()
+    compare: dict[str, str] = {}  # parameter key -> key in the target scene, for the report
+    folder: str = ""  # folder of the experiment file
+
+    def path(self, name: str) -> Path:
+        """Resolve a path of the file.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        path = Path(name) if Path(name).is_absolute() else Path(self.folder) / name
+        if not path.exists():
+            near = near_matches(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.exists() else ""
+            raise InputError(f"{path}: no such file (named in experiment '{self.name}').{near}")
+        return path
+
+    def save(self, path: Path) -> None:
+        path.write_text(tomli_w.dumps(self.model_dump(exclude_none=True)))
+
+
+def load_experiment(source: Any, overrides: list[str] | None = None) -> Experiment:
+    """Read an ``optimize.toml`` (or take an `Experiment` as it is) and apply ``key=value`` overrides.
+
+    Raises:
+        InputError: unreadable file, unknown or ill-typed key; names the key and its near matches.
+    """
+    if isinstance(source, Experiment):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        path = path / "optimize.toml"
+    if not path.exists():
+        raise InputError(f"{path}: no such experiment file.")
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a valid TOML file: {error}") from None
+    for override in overrides or []:
+        _override(data, override)
+    data.setdefault("name", path.resolve().parent.name)
+    data.setdefault("folder", str(path.resolve().parent))
+    try:
+        return Experiment(**data)
+    except ValidationError as error:
+        raise InputError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+def _override(data: dict, override: str) -> None:
+    dotted, separator, text = override.partition("=")
+    if not separator:
+        raise InputError(f"--set {override}: expected section.key=value.")
+    try:
+        value = tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = dotted.strip().split(".")
+    for name in sections:
+        data = data[int(name)] if isinstance(data, list) and name.isdigit() else data.setdefault(name, {})
+    data[last] = value
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(x) for x in error["loc"])
+    if error["type"] == "extra_forbidden":
+        model: Any = Experiment
+        for part in error["loc"][:-1]:
+            if isinstance(part, str):
+                model = {"views": Views, "targets": Targets, "parameters": ParameterSpec, "schedule": Schedule}[part]
+        known = list(model.model_fields)
+        return f"unknown key '{where}'." + (near_matches(str(error["loc"][-1]), known) or f" Known: {', '.join(known)}.")
+    return f"key '{where}': {error['msg']} (got {error.get('input')!r})"

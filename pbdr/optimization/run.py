@@ -1,0 +1,151 @@
+"""`optimize` and `resume`: from an experiment file to a run folder."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from ..core.errors import InputError
+from ..parameters.collection import Collection
+from ..plugins import set_variant
+from ..report.page import write_report
+from ..report.results import write_results
+from ..scene.load import load_file, orbit
+from ..scene.targets import content_key, read_image, render_targets
+from . import checkpoint
+from .callbacks import Checkpoints, Live, Metrics, Pictures
+from .experiment import Experiment, load_experiment
+from .loop import Problem, run
+
+
+@dataclass
+class Result:
+    """A finished run: its folder, report page, and recovered values by parameter key."""
+
+    folder: Path
+    report: Path
+    values: dict[str, np.ndarray]
+
+
+def optimize(
+    source: Any, *, folder: str | Path | None = None, overrides: list[str] | None = None, quiet: bool = False
+) -> Result:
+    """Run an experiment.
+
+    Args:
+        source: path of an ``optimize.toml`` (or its folder), or an `Experiment`.
+        folder: run folder to create; default ``runs/<name>/<timestamp>``.
+        overrides: ``section.key=value`` strings.
+
+    Raises:
+        InputError: anything wrong with the experiment, found before the first iteration.
+    """
+    experiment = load_experiment(source, overrides)
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    target = Path(folder) if folder else Path("runs") / experiment.name / stamp
+    if (target / "checkpoints").exists():
+        raise InputError(f"{target}: already holds a run; continue it with: pbdr resume {target}")
+    problem, held_out = build(experiment, target)
+    target.mkdir(parents=True, exist_ok=True)
+    experiment.save(target / "experiment.toml")
+    (target / "versions.json").write_text(json.dumps(versions(), indent=1))
+    checkpoint.save(target / "checkpoints", 0, problem.collection.state(), {"loss": None})
+    return _go(experiment, problem, held_out, target, 0, quiet)
+
+
+def resume(folder: str | Path, *, quiet: bool = False) -> Result:
+    """Continue a run from its newest checkpoint; the result is that of an uninterrupted run.
+
+    Raises:
+        InputError: not a run folder, or no readable checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / "experiment.toml").exists():
+        raise InputError(f"{folder}: not a run folder (no experiment.toml).")
+    experiment = load_experiment(folder / "experiment.toml")
+    step, arrays, _ = checkpoint.latest(folder / "checkpoints")
+    problem, held_out = build(experiment, folder)
+    problem.collection.restore(arrays)
+    return _go(experiment, problem, held_out, folder, step, quiet)
+
+
+def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
+    """Load everything an experiment names; every input error is raised here."""
+    if mi.variant() is None or experiment.variant and mi.variant() != experiment.variant:
+        set_variant(*([experiment.variant] if experiment.variant else []))
+    if "llvm" in mi.variant() and experiment.schedule.threads:
+        dr.set_thread_count(experiment.schedule.threads)
+    scene = load_file(experiment.path(experiment.scene))
+    sensors = orbit(experiment.views) if experiment.views.count else list(scene.sensors())
+    held_out = orbit(experiment.views, held_out=True)
+    if not sensors:
+        raise InputError(f"{experiment.scene}: the scene has no sensor; add one, or [views] count = 8.")
+    if experiment.schedule.views_per_step > len(sensors):
+        raise InputError(
+            f"schedule.views_per_step is {experiment.schedule.views_per_step}, but there are {len(sensors)} views."
+        )
+    targets = load_targets(experiment, sensors, folder)
+    params = mi.traverse(scene)
+    collection = Collection(params, experiment.parameters)
+    try:
+        integrator = mi.load_dict(experiment.integrator)
+    except RuntimeError as error:
+        raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}") from None
+    tensors = [mi.TensorXf(t) for t in targets]
+    return Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss), held_out
+
+
+def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> list[np.ndarray]:
+    """One image per view, from files or from the target scene."""
+    source = experiment.targets
+    if bool(source.images) == bool(source.scene):
+        raise InputError("[targets] needs exactly one of: images = [...], scene = \"reference.xml\".")
+    if source.images:
+        if len(source.images) != len(sensors):
+            raise InputError(f"[targets] names {len(source.images)} images for {len(sensors)} views.")
+        shapes = [(int(s.film().crop_size()[1]), int(s.film().crop_size()[0]), 3) for s in sensors]
+        return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
+    file = experiment.path(source.scene)
+    depth = int(experiment.integrator.get("max_depth", 6))
+    key = content_key(file, experiment.views.model_dump(), source.spp, depth, mi.variant(), mi.__version__)
+    cache = folder.parent / ".targets" / f"{key}.npz"
+    return render_targets(load_file(file), sensors, source.spp, depth, cache)
+
+
+def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: Path, first: int, quiet: bool) -> Result:
+    schedule = experiment.schedule
+    callbacks: list[Any] = [
+        Metrics(folder, first),
+        Checkpoints(folder, problem, schedule.checkpoint_every, schedule.iterations),
+        Pictures(folder, problem, schedule.image_every),
+    ]
+    if not quiet:
+        callbacks.append(Live(first, schedule.iterations))
+    run(problem, schedule, first, callbacks)
+    problem.collection.to_scene()
+    write_results(experiment, problem, held_out, folder)
+    return Result(folder, write_report(folder), problem.collection.values())
+
+
+def versions() -> dict[str, Any]:
+    """What the numbers of a run depend on."""
+    from .. import __version__, library
+
+    return {
+        "pbdr": __version__,
+        "mitsuba": mi.__version__,
+        "drjit": dr.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "variant": mi.variant(),
+        "llvm": ".".join(map(str, library.version)) if library and library.version else None,
+    }

@@ -1,0 +1,113 @@
+"""All optimized parameters of a run: latents, their optimizers, and their state on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import drjit.opt
+import mitsuba as mi
+import numpy as np
+
+from ..core.errors import InputError
+from ..scene.keys import find_keys, is_positions, is_transform, require_differentiable
+from .representations import REPRESENTATIONS
+
+
+class Collection:
+    """Latents and one optimizer each.
+
+    Args:
+        params: what `mi.traverse(scene)` returned.
+        specs: parsed ``[[parameters]]`` entries of an experiment.
+    """
+
+    def __init__(self, params: Any, specs: list[Any]):
+        self.params = params
+        self.items: dict[str, tuple[Any, Any]] = {}  # key -> (representation, optimizer)
+        for spec in specs:
+            for key in find_keys(params, spec.key):
+                value = require_differentiable(params, key)
+                if is_transform(value):
+                    raise InputError(f"'{key}' is a transform; optimize vertex positions instead.")
+                name = spec.representation
+                if name == "auto":
+                    name = "large_steps" if is_positions(key) else "bounded" if spec.bounds else "direct"
+                faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
+                shown = REPRESENTATIONS[name](
+                    key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness
+                )
+                if spec.initial is not None:
+                    value = dr.full(type(value), spec.initial, dr.shape(value)) if dr.is_tensor_v(value) else type(value)(spec.initial)  # fmt: skip
+                optimizer = dr.opt.Adam(
+                    lr=spec.learning_rate,
+                    beta_1=spec.beta_1,
+                    beta_2=spec.beta_2,
+                    uniform=shown.uniform,
+                    mask_updates=spec.mask_updates,
+                )
+                optimizer["x"] = shown.init(value)
+                self.items[key] = (shown, optimizer)
+
+    def to_scene(self) -> None:
+        """Write the current values, attached to the latents, and rebuild what depends on them."""
+        for key, (shown, optimizer) in self.items.items():
+            self.params[key] = shown.to_scene(optimizer["x"])
+        self.params.update()
+
+    def step(self, rate: float) -> dict[str, float]:
+        """One optimizer step at ``rate`` × the learning rates; returns gradient norms."""
+        norms = {}
+        for key, (shown, optimizer) in self.items.items():
+            gradient = dr.grad(optimizer["x"])
+            bad = dr.any(~dr.isfinite(gradient.array if dr.is_tensor_v(gradient) else gradient), axis=None)
+            if dr.any(bad, axis=None):
+                raise FloatingPointError(f"The gradient of '{key}' is not finite.")
+            norms[key] = float(np.linalg.norm(np.array(gradient)))
+            base = optimizer.lr
+            optimizer.lr = base * rate
+            optimizer.step()
+            optimizer.lr = base
+            optimizer["x"] = shown.project(optimizer["x"])
+        return norms
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Scene values, detached."""
+        return {k: np.array(dr.detach(shown.to_scene(dr.detach(o["x"])))) for k, (shown, o) in self.items.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything a resumed run needs, as plain arrays."""
+        arrays = {}
+        for key, (_, optimizer) in self.items.items():
+            value, _, _, (t, m, v, _) = optimizer.state["x"]
+            for name, x in (("x", value), ("t", t), ("m", m), ("v", v)):
+                arrays[f"{key}/{name}"] = np.array(dr.detach(x)) if dr.is_array_v(x) else np.array(x)
+        return arrays
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Inverse of `state`, bit for bit.
+
+        Raises:
+            InputError: the checkpoint belongs to other parameters or sizes.
+        """
+        for key, (_, optimizer) in self.items.items():
+            value, promoted, lr, (_, m, v, top) = optimizer.state["x"]
+            try:
+                saved = {n: arrays[f"{key}/{n}"] for n in "xtmv"}
+            except KeyError as missing:
+                raise InputError(f"The checkpoint has no state for '{key}' ({missing}).") from None
+            if saved["x"].size != dr.prod(dr.shape(value)):
+                raise InputError(f"The checkpoint has {saved['x'].size} numbers for '{key}', the scene {dr.shape(value)}.")
+            new = _like(value, saved["x"])
+            dr.enable_grad(new)
+            state = (int(saved["t"]), _like(m, saved["m"]), _like(v, saved["v"]), top)
+            optimizer.state["x"] = (new, promoted, lr, state)
+
+
+def _like(sample: Any, data: np.ndarray) -> Any:
+    kind = type(dr.detach(sample)) if not dr.is_diff_v(sample) else type(sample)
+    if dr.is_tensor_v(kind):
+        return kind(data.astype(np.float32))
+    if dr.depth_v(kind) > 1:
+        return kind(data.astype(np.float32))
+    return mi.Float(data.astype(np.float32).ravel()) if dr.is_diff_v(kind) else kind(data.astype(np.float32).ravel())

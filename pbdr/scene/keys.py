@@ -1,0 +1,58 @@
+"""Names, shapes and kinds of Mitsuba scene parameters: the one adapter for both."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import InputError, near_matches
+
+POSITIONS = "vertex_positions"  # 3.10 renames it
+
+
+def find_keys(params: Any, pattern: str) -> list[str]:
+    """Keys of ``params`` that match a name or glob.
+
+    Raises:
+        InputError: nothing matches; names the nearest keys.
+    """
+    names = list(params.keys())
+    found = [k for k in names if k == pattern] or fnmatch.filter(names, pattern)
+    if not found:
+        raise InputError(
+            f"The scene has no parameter '{pattern}'.{near_matches(pattern, names)}"
+            f" It has: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
+        )
+    return found
+
+
+def require_differentiable(params: Any, key: str) -> Any:
+    """The value of ``key``, if gradients can be asked for.
+
+    Raises:
+        InputError: an integer (8-bit map, index buffer) or another non-differentiable type.
+    """
+    value = params[key]
+    if isinstance(value, (mi.TensorXf, mi.Float)) or dr.is_diff_v(type(value)) and dr.is_float_v(type(value)):
+        return value
+    kind = type(value).__name__
+    if "Transform" in kind:
+        return value
+    remedy = (
+        ' It is an 8-bit map: load it with format="variant" in the scene'
+        ' (<string name="format" value="variant"/>), and raw="true" for roughness.'
+        if kind.startswith("TensorX")
+        else ""
+    )
+    raise InputError(f"Parameter '{key}' ({kind}) is not differentiable.{remedy}")
+
+
+def is_positions(key: str) -> bool:
+    return key.rsplit(".", 1)[-1] == POSITIONS
+
+
+def is_transform(value: Any) -> bool:
+    return "Transform" in type(value).__name__

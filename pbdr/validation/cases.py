@@ -1,0 +1,366 @@
+"""The catalogue of tiny scenes: one scalar θ each, grouped by what its derivative exercises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mitsuba as mi
+import numpy as np
+
+CASES: dict[str, "Case"] = {}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scene, a parameter and a direction.
+
+    Attributes:
+        build: returns the scene dictionary, integrator excluded.
+        group: 'material', 'light', 'moving' (no silhouette changes) or 'silhouette'.
+        step: central-difference step.
+    """
+
+    name: str
+    group: str
+    key: str
+    direction: Any
+    step: float
+    build: Callable[[], dict]
+    max_depth: int = 3
+
+    def scene(self) -> Any:
+        return mi.load_dict(self.build())
+
+
+def case(group: str, key: str, direction: Any = "uniform", step: float = 0.02, max_depth: int = 3):
+    """Register the decorated scene builder under its function's name."""
+
+    def add(build: Callable[[], dict]) -> Callable[[], dict]:
+        CASES[build.__name__] = Case(build.__name__, group, key, direction, step, build, max_depth)
+        return build
+
+    return add
+
+
+# ------------------------------------------------------------------------------ ingredients
+
+
+def T() -> Any:
+    return mi.ScalarTransform4f()
+
+
+def rgb(*value: float) -> dict:
+    return {"type": "rgb", "value": list(value)}
+
+
+def film(size: int = 16, filter: str = "gaussian", **more) -> dict:
+    return {
+        "type": "hdrfilm", "width": size, "height": size, "rfilter": {"type": filter},
+        "sample_border": True, "pixel_format": "rgb", **more,
+    }  # fmt: skip
+
+
+def camera(kind: str = "perspective", origin=(0, 0, 5), fov: float = 40, **more) -> dict:
+    d = {
+        "type": kind,
+        "to_world": T().look_at(list(origin), [0, 0, 0], [0, 1, 0]),
+        "film": film(),
+        "sampler": {"type": "independent"},
+    }
+    if kind != "orthographic":
+        d["fov"] = fov
+    return {**d, **more}
+
+
+def world(*, sensor: dict | None = None, sky: float = 0.4, **objects: dict) -> dict:
+    d: dict = {"type": "scene", "sensor": sensor or camera()}
+    if sky:
+        d["sky"] = {"type": "constant", "radiance": rgb(sky, 0.8 * sky, 1.2 * sky)}
+    return {**d, **objects}
+
+
+def diffuse(*value: float) -> dict:
+    return {"type": "diffuse", "reflectance": rgb(*(value or (0.6, 0.4, 0.3)))}
+
+
+def texture(size: int = 8, low: float = 0.1, high: float = 0.9, channels: int = 3, seed: int = 3) -> dict:
+    """A smooth random texture, bilinear and clamped."""
+    rng = np.random.default_rng(seed)
+    data = rng.uniform(low, high, (size, size, channels)).astype(np.float32)
+    return {"type": "bitmap", "data": mi.TensorXf(data), "raw": True, "wrap_mode": "clamp"}
+
+
+def plane(bsdf: dict, **more) -> dict:
+    return {"type": "rectangle", "to_world": T().rotate([1, 0, 0], -25).scale(4), "bsdf": bsdf, **more}
+
+
+def glow(*value: float) -> dict:
+    return {"type": "area", "radiance": rgb(*(value or (1.0, 0.8, 0.5)))}
+
+
+def lamp() -> dict:
+    return {"type": "rectangle", "to_world": T().translate([1.5, 3, 3]).rotate([1, 0, 0], 130).scale(0.7), "emitter": glow(9, 8, 6)}  # fmt: skip
+
+
+def environment(size: int = 16) -> dict:
+    y, x = np.mgrid[0:size, 0 : 2 * size] / size
+    data = np.stack([1 + np.sin(3 * x + c) * np.cos(2 * y - c) for c in range(3)], -1).astype(np.float32)
+    return {"type": "envmap", "bitmap": mi.Bitmap(data)}
+
+
+def uv_sphere(rows: int = 12, seam: bool = True, normals: bool = True, radius: float = 1.0) -> Any:
+    """A sphere mesh whose texture seam and poles split vertices (or not)."""
+    n, m = rows, 2 * rows
+    i, j = np.mgrid[0 : n + 1, 0 : m + 1]
+    θ, φ = np.pi * i / n, 2 * np.pi * (j % m) / m
+    p = np.stack([np.sin(θ) * np.cos(φ), np.cos(θ), np.sin(θ) * np.sin(φ)], -1).astype(np.float32)
+    p[0], p[-1] = (0, 1, 0), (0, -1, 0)
+    uv = np.stack([j / m, i / n], -1).astype(np.float32)
+    k = i[:-1, :-1] * (m + 1) + j[:-1, :-1]
+    a, b, c, d = k.ravel(), (k + 1).ravel(), (k + m + 1).ravel(), (k + m + 2).ravel()
+    faces = np.concatenate([np.stack([a, b, d], 1), np.stack([a, d, c], 1)]).astype(np.uint32)
+    p = p.reshape(-1, 3)
+    if not seam:
+        _, index, inverse = np.unique(p.round(6), axis=0, return_index=True, return_inverse=True)
+        p, faces = p[index], inverse.ravel()[faces].astype(np.uint32)
+    q = p[faces]
+    sound = np.linalg.norm(np.cross(q[:, 1] - q[:, 0], q[:, 2] - q[:, 0]), axis=1) > 1e-6
+    faces = faces[sound]
+    return make_mesh(p * radius, faces, uv.reshape(-1, 2) if seam else None, normals)
+
+
+def make_mesh(positions: np.ndarray, faces: np.ndarray, uv: np.ndarray | None, normals: bool) -> Any:
+    props = mi.Properties()
+    props["face_normals"] = not normals
+    mesh = mi.Mesh("mesh", len(positions), len(faces), has_vertex_normals=normals, has_vertex_texcoords=uv is not None)
+    p = mi.traverse(mesh)
+    p["vertex_positions"] = np.ravel(positions).astype(np.float32)
+    p["faces"] = np.ravel(faces).astype(np.uint32)
+    if uv is not None:
+        p["vertex_texcoords"] = np.ravel(uv).astype(np.float32)
+    p.update()
+    return mesh
+
+
+def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True) -> dict:
+    """The same as a plugin dictionary, through a temporary PLY file (so that a BSDF can be given)."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
+        path = f.name
+    uv_sphere(rows, seam, normals).write_ply(path)
+    return {"type": "ply", "filename": path, "face_normals": not normals}
+
+
+# ------------------------------------------------------------------------------ materials
+
+S = "plane.bsdf"
+
+
+@case("material", S + ".reflectance.value")
+def albedo():
+    return world(plane=plane(diffuse()), lamp=lamp())
+
+
+@case("material", S + ".reflectance.value", step=0.01)
+def albedo_zero():
+    box = {"type": "cube", "to_world": T().translate([0, 0.6, 0]).scale(0.5), "bsdf": diffuse(0.8, 0.8, 0.8)}
+    return world(plane=plane(diffuse(0, 0, 0)), box=box)
+
+
+@case("material", S + ".reflectance.data", "random")
+def albedo_texture():
+    return world(plane=plane({"type": "diffuse", "reflectance": texture()}), lamp=lamp())
+
+
+@case("material", S + ".alpha.value", step=0.01)
+def alpha():
+    return world(plane=plane({"type": "roughconductor", "alpha": 0.3, "material": "Au"}), lamp=lamp())
+
+
+@case("material", S + ".alpha.data", "random", step=0.01)
+def alpha_texture():
+    t = texture(channels=1, low=0.2, high=0.5)
+    return world(plane=plane({"type": "roughconductor", "alpha": t, "material": "Au"}), lamp=lamp())
+
+
+@case("material", S + ".base_color.value")
+def principled_colour():
+    return world(plane=plane({"type": "principled", "base_color": rgb(0.5, 0.4, 0.2), "roughness": 0.4, "metallic": 0.3}), lamp=lamp())  # fmt: skip
+
+
+@case("material", S + ".roughness.value", step=0.01)
+def principled_roughness():
+    return world(plane=plane({"type": "principled", "base_color": rgb(0.5, 0.4, 0.2), "roughness": 0.4}), lamp=lamp())
+
+
+@case("material", S + ".specular_reflectance.value")
+def mirror_tint():
+    return world(plane=plane({"type": "conductor", "specular_reflectance": rgb(0.7, 0.6, 0.5)}), lamp=lamp())
+
+
+@case("material", "ball.bsdf.opacity.value")
+def opacity():
+    ball = {"type": "sphere", "bsdf": {"type": "mask", "opacity": 0.6, "nested": diffuse()}}
+    return world(ball=ball, plane=plane(diffuse(0.3, 0.6, 0.3)))
+
+
+# ------------------------------------------------------------------------------ lights
+
+
+@case("light", "lamp.emitter.radiance.value", step=0.1)
+def area_light():
+    return world(plane=plane(diffuse()), lamp=lamp(), sky=0)
+
+
+@case("light", "light.intensity.value", step=0.1)
+def point_light():
+    return world(plane=plane(diffuse()), light={"type": "point", "position": [1, 2, 2], "intensity": rgb(5, 4, 3)})
+
+
+@case("light", "light.intensity.value", step=0.1)
+def spot_light():
+    spot = {"type": "spot", "to_world": T().look_at([1, 3, 3], [0, 0, 0], [0, 1, 0]), "intensity": rgb(20, 18, 15)}
+    return world(plane=plane(diffuse()), light=spot)
+
+
+@case("light", "sky.radiance.value")
+def constant_light():
+    return world(plane=plane(diffuse()))
+
+
+@case("light", "light.data", "random", step=0.02)
+def environment_map():
+    return world(sky=0, plane=plane(diffuse()), light=environment())
+
+
+@case("light", "light.irradiance.data", "random", step=0.05)
+def projector_image():
+    return world(plane=plane(diffuse()), light=_projector())
+
+
+def _projector() -> dict:
+    """Wide enough that the border of its image, a discontinuity, stays out of view."""
+    return {
+        "type": "projector", "fov": 85, "scale": 50, "irradiance": texture(6),
+        "to_world": T().look_at([1, 1.5, 4], [0, 0, 0], [0, 1, 0]),
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ moving, no silhouette
+
+
+@case("moving", "plane.to_world", "translate_z")
+def textured_plane():
+    return world(plane=plane({"type": "diffuse", "reflectance": texture()}))
+
+
+@case("moving", "plane.to_world", "rotate_x")
+def rotating_plane():
+    return world(sky=0, light=environment(), plane=plane({"type": "diffuse", "reflectance": texture()}))
+
+
+@case("moving", "plane.to_world", "translate_z")
+def plane_under_point():
+    return world(plane=plane(diffuse()), light={"type": "point", "position": [1, 2, 2], "intensity": rgb(5, 4, 3)}, sky=0)  # fmt: skip
+
+
+@case("moving", "plane.to_world", "translate_z")
+def plane_under_spot():
+    spot = {"type": "spot", "to_world": T().look_at([1, 3, 3], [0, 0, 0], [0, 1, 0]), "intensity": rgb(20, 18, 15)}
+    return world(plane=plane(diffuse()), light=spot, sky=0)
+
+
+@case("moving", "plane.to_world", "translate_z")
+def plane_under_projector():
+    return world(plane=plane(diffuse()), light=_projector(), sky=0)
+
+
+@case("moving", "plane.to_world", "translate_z")
+def plane_under_area():
+    return world(plane=plane(diffuse()), lamp=lamp(), sky=0)
+
+
+@case("moving", "glowing.to_world", "translate_x")
+def textured_emitter():
+    emitter = {"type": "area", "radiance": texture()}
+    return world(sky=0, glowing={"type": "rectangle", "to_world": T().scale(4), "emitter": emitter})
+
+
+@case("moving", "wavy.vertex_positions", "random", step=0.01)
+def shading_normals():
+    mesh = _height_field()
+    return world(sky=0, light=environment(), wavy={**mesh, "bsdf": diffuse()})
+
+
+def _height_field(n: int = 6) -> dict:
+    import tempfile
+
+    y, x = np.mgrid[0:n, 0:n] / (n - 1)
+    z = 0.05 * np.sin(4 * x) * np.cos(3 * y)
+    p = np.stack([8 * x - 4, 8 * y - 4, z], -1).reshape(-1, 3)
+    k = (np.mgrid[0 : n - 1, 0 : n - 1][0] * n + np.mgrid[0 : n - 1, 0 : n - 1][1]).ravel()
+    faces = np.concatenate([np.stack([k, k + 1, k + n + 1], 1), np.stack([k, k + n + 1, k + n], 1)])
+    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
+        path = f.name
+    make_mesh(p, faces, None, True).write_ply(path)
+    return {"type": "ply", "filename": path}
+
+
+# ------------------------------------------------------------------------------ silhouettes
+
+
+def outline(name: str, key: str, direction: str, make: Callable[[], dict], sensor: Callable[[], dict] | None = None, step: float = 0.02):  # fmt: skip
+    """Register a shape in front of a sky."""
+
+    def build() -> dict:
+        return world(shape=make(), sensor=sensor() if sensor else None)
+
+    CASES[name] = Case(name, "silhouette", key, direction, step, build, 2)
+
+
+def _shape(kind: str, **more) -> dict:
+    return {"type": kind, "emitter": glow(), **more}
+
+
+def _tilted(kind: str, size: float = 0.8, **more) -> dict:
+    return _shape(kind, to_world=T().rotate([1, 2, 0.5], 35).scale(size), **more)
+
+
+def _cylinder() -> dict:
+    return _shape("cylinder", p0=[-0.3, -0.9, 0], p1=[0.2, 0.9, 0.4], radius=0.5, flip_normals=False)
+
+
+for _direction in ("translate_x", "scale"):
+    outline(f"sphere_{_direction}", "shape.to_world", _direction, lambda: _shape("sphere"))
+    outline(f"disk_{_direction}", "shape.to_world", _direction, lambda: _tilted("disk", 1.0))
+    outline(f"rectangle_{_direction}", "shape.to_world", _direction, lambda: _tilted("rectangle"))
+    outline(f"cylinder_{_direction}", "shape.to_world", _direction, _cylinder)
+    outline(f"cube_{_direction}", "shape.vertex_positions", _direction, lambda: _tilted("cube", 0.6))
+    outline(f"smooth_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(seam=False), "emitter": glow()})  # fmt: skip
+    outline(f"flat_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(6, seam=False, normals=False), "bsdf": diffuse()})  # fmt: skip
+    outline(f"seamed_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(seam=True), "emitter": glow()})  # fmt: skip
+outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
+outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
+
+for _filter in ("box", "tent", "gaussian", "mitchell", "catmullrom", "lanczos"):
+    outline(f"filter_{_filter}", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda f=_filter: camera(film=film(filter=f)))  # fmt: skip
+outline("thin_lens", "shape.to_world", "translate_x", lambda: _tilted("rectangle"), lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5))  # fmt: skip
+outline("thin_lens_sphere", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5))  # fmt: skip
+outline("orthographic", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)))  # fmt: skip
+outline("orthographic_cube", "shape.vertex_positions", "translate_x", lambda: _tilted("cube", 0.6), lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)))  # fmt: skip
+outline("principal_point", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(principal_point_offset_x=0.15, principal_point_offset_y=-0.1))  # fmt: skip
+outline("crop", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(film=film(32, crop_width=12, crop_height=14, crop_offset_x=4, crop_offset_y=9)))  # fmt: skip
+outline("no_border", "shape.to_world", "scale", lambda: _shape("sphere", radius=1.75), lambda: camera(film=film(sample_border=False)))  # fmt: skip
+outline("alpha_channel", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(film=film(pixel_format="rgba"), ))  # fmt: skip
+outline("batch", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: {"type": "batch", "left": camera(origin=(1, 0, 5)), "right": camera(origin=(-2, 1, 4)), "film": {**film(), "width": 32}})  # fmt: skip
+outline("near_plane", "shape.to_world", "translate_x", lambda: _shape("rectangle", to_world=T().rotate([0, 1, 0], 70).scale(6)))
+
+
+@case("silhouette", "ball.to_world", "translate_x", max_depth=2)
+def occluded_ball():
+    """Part of the outline is hidden by a nearer shape that stands still."""
+    front = {"type": "rectangle", "to_world": T().translate([0.6, 0.4, 2]).scale(0.4), "emitter": glow(0.2, 0.5, 0.9)}
+    return world(ball=_shape("sphere"), front=front)
