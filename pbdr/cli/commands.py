@@ -31,7 +31,9 @@ def doctor() -> None:
     table.add_row("test image", ("[green]ok[/]  " if good else "[red]failed[/]  ") + text)
     console.print(table)
     if not good:
-        console.print(f"[red]Rendering fails.[/] Install another LLVM: {backend.remedy()}, or unset {backend.ENVIRONMENT}.")
+        console.print(
+            f"[red]Rendering fails.[/] Install another LLVM: {backend.remedy()}, or unset {backend.ENVIRONMENT}."
+        )
         raise typer.Exit(2)
 
 
@@ -43,14 +45,14 @@ def render(
     seed: int = 0,
     sensor: int = 0,
     mode: Mode = "",
-    define: Define = [],  # noqa: B006
+    define: Define = [],
 ) -> None:
     """Render a scene file."""
     import mitsuba as mi
 
-    from ..scene.sensors import get_sensor
     from ..plugins import set_variant
     from ..scene.load import load_file
+    from ..scene.sensors import get_sensor
 
     set_variant(*([mode] if mode else []))
     loaded = load_file(scene, **_definitions(define))
@@ -63,7 +65,7 @@ def render(
 def optimize(
     experiment: Path,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
-    set_: Annotated[list[str], typer.Option("--set", help="section.key=value")] = [],  # noqa: B006
+    set_: Annotated[list[str], typer.Option("--set", help="section.key=value")] = [],
     mode: Mode = "",
 ) -> None:
     """Run an experiment file (or the folder that holds optimize.toml)."""
@@ -123,7 +125,7 @@ def gradcheck(
     error: Annotated[float, typer.Option(help="Required standard error, relative.")] = 0.01,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for maps and JSON.")] = Path(".gradcheck"),
     mode: Mode = "",
-    define: Define = [],  # noqa: B006
+    define: Define = [],
 ) -> None:
     """Compare a derivative with finite differences. Exit status 0: pass, 1: not."""
     import mitsuba as mi
@@ -140,7 +142,15 @@ def gradcheck(
         loaded, key, direction, integrator=plugin, step=step, spp=spp, fd_spp=fd_spp, seeds=seeds, required_error=error
     )
     table = Table(title=f"{r.integrator}: d image / d {r.key} ({r.direction})")
-    for name in ("verdict", "bias", "95 % interval", "pixels with |z| > 4", "forward/backward", "step bias", "variance x CPU s"):
+    for name in (
+        "verdict",
+        "bias",
+        "95 % interval",
+        "pixels with |z| > 4",
+        "forward/backward",
+        "step bias",
+        "variance x CPU s",
+    ):
         table.add_column(name)
     half = 1.96 * r.standard_error
     table.add_row(
@@ -159,7 +169,9 @@ def gradcheck(
 
 
 @app.command()
-def benchmark(name: Annotated[str, typer.Argument(help="A file benchmarks/bm_<name>.py; empty lists them.")] = "") -> None:
+def benchmark(
+    name: Annotated[str, typer.Argument(help="A file benchmarks/bm_<name>.py; empty lists them.")] = "",
+) -> None:
     """Run one of the benchmarks of a source checkout."""
     import runpy
 

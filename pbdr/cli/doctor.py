@@ -24,7 +24,9 @@ assert 0.1 < mean < 2
 def test_render() -> tuple[bool, str]:
     """Render a small image in a subprocess: an abort there is reported, not suffered."""
     try:
-        child = subprocess.run([sys.executable, "-c", _RENDER], capture_output=True, text=True, timeout=300, check=False)
+        child = subprocess.run(
+            [sys.executable, "-c", _RENDER], capture_output=True, text=True, timeout=300, check=False
+        )
     except subprocess.TimeoutExpired:
         return False, "no image after 300 s"
     if child.returncode == 0:

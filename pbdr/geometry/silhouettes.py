@@ -128,9 +128,7 @@ class SegmentSet:
     def weights(self, camera: Any) -> Any:
         """Length on the film in pixels of each active edge, clipped to what the film can see."""
         slack = camera.radius if camera.kind == "thinlens" else None
-        active = self._active(
-            camera, self.p0, self.p1, self.qa, self.qb, self.always, self.flat, mi.Vector2f(0), slack
-        )
+        active = self._active(camera, self.p0, self.p1, self.qa, self.qb, self.always, self.flat, mi.Vector2f(0), slack)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
         length = dr.norm(s1 - s0) * (u1 - u0)
         return dr.select(active & dr.isfinite(length), length, 0)
@@ -175,22 +173,38 @@ def _edge_uv(corners: Any, t: Any) -> Any:
     return mi.Point2f(b1, b2)
 
 
+@dataclass
 class MeshTopology:
-    """Device copy of `MeshEdges` for one mesh, kept while its faces stay the same."""
+    """Device copy of `MeshEdges` for one mesh, kept while its faces stay the same.
 
-    def __init__(self, mesh: Any):
+    A dataclass, so that `dr.freeze` finds its arrays through the integrator.
+    """
+
+    faces: Any  # UInt32, the mesh's index buffer
+    face_a: Any  # UInt32 per edge
+    face_b: Any
+    corners: Any  # UInt32 per edge: four corner numbers of two bits
+    always: Any  # Bool per edge
+    split: bool
+    count: int
+
+    @classmethod
+    def of(cls, mesh: Any) -> MeshTopology:
         positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
-        self.faces = dr.detach(mesh.faces_buffer())
-        self.mesh = mesh  # keeps the address that identifies it
-        edges: MeshEdges = mesh_edges(positions, self.faces.numpy().reshape(-1, 3))
-        self.count = len(edges)
+        faces = dr.detach(mesh.faces_buffer())
+        edges: MeshEdges = mesh_edges(positions, faces.numpy().reshape(-1, 3))
         face, corner = edges.face, edges.corner
-        self.face_a, self.face_b = mi.UInt32(face[:, 0]), mi.UInt32(face[:, 1])
         packed = corner[:, 0, 0] | corner[:, 0, 1] << 2 | corner[:, 1, 0] << 4 | corner[:, 1, 1] << 6
-        self.corners = mi.UInt32(packed)
-        self.split = bool(edges.split.any())
-        textured = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-        self.always = mi.Bool(edges.always | (edges.split if textured else False))
+        varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
+        return cls(
+            faces=faces,
+            face_a=mi.UInt32(face[:, 0]),
+            face_b=mi.UInt32(face[:, 1]),
+            corners=mi.UInt32(packed),
+            always=mi.Bool(edges.always | (edges.split if varies else False)),
+            split=bool(edges.split.any()),
+            count=len(edges),
+        )
 
     def matches(self, mesh: Any) -> bool:
         return self.faces.index == dr.detach(mesh.faces_buffer()).index
@@ -341,21 +355,16 @@ class ArcSet:
 # ------------------------------------------------------------------------- of a scene
 
 
-class SilhouetteCache:
-    """Mesh adjacency, kept from render to render."""
-
-    def __init__(self):
-        self.meshes: dict[str, MeshTopology] = {}
-
-    def topology(self, index: int, mesh: Any) -> MeshTopology:
-        key = f"{index}:{mesh.id()}"
-        found = self.meshes.get(key)
-        if found is None or found.mesh is not mesh or not found.matches(mesh):
-            found = self.meshes[key] = MeshTopology(mesh)
-        return found
+def topology(cache: dict[str, MeshTopology], index: int, mesh: Any) -> MeshTopology:
+    """Adjacency of shape number ``index``, from ``cache`` while its faces stay the same."""
+    key = f"{index} {mesh.id()}"
+    found = cache.get(key)
+    if found is None or not found.matches(mesh):
+        found = cache[key] = MeshTopology.of(mesh)
+    return found
 
 
-def moving_edges(scene: Any, cache: SilhouetteCache) -> list[Any]:
+def moving_edges(scene: Any, cache: dict[str, MeshTopology]) -> list[Any]:
     """The edge sets of all shapes that are attached to the AD graph (others do not move).
 
     Raises:
@@ -367,9 +376,9 @@ def moving_edges(scene: Any, cache: SilhouetteCache) -> list[Any]:
             continue
         name = shape.class_name()
         if shape.is_mesh():
-            topology = cache.topology(index, shape)
-            if topology.count:
-                rows.append(topology.rows(shape, index))
+            adjacency = topology(cache, index, shape)
+            if adjacency.count:
+                rows.append(adjacency.rows(shape, index))
         elif name in ("Disk", "Sphere", "Cylinder"):
             arcs.append((index, shape))
         else:

@@ -68,9 +68,7 @@ def trace(
             si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
             if dr.hint(not primal and traits.moving, mode="scalar"):
                 later = s.depth >= 1
-                prev = s.pi_prev.compute_surface_interaction(
-                    s.ray_prev, ray_flags=mi.RayFlags.Minimal, active=later
-                )
+                prev = s.pi_prev.compute_surface_interaction(s.ray_prev, ray_flags=mi.RayFlags.Minimal, active=later)
                 terms.attach_incident_direction(si, prev, later)
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
@@ -92,16 +90,12 @@ def trace(
         u2 = sampler.next_2d()
         if dr.hint(primal, mode="scalar"):
             # Both questions to the BSDF in one call.
-            f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(
-                context, si, si.to_local(ds.d), u1, u2, active_next
-            )
+            f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(context, si, si.to_local(ds.d), u1, u2, active_next)
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:
             with dr.resume_grad():
-                ds, em_weight = terms.attach_emitter_sample(
-                    scene, si, ds, em_weight, u_em, traits, active_em
-                )
+                ds, em_weight = terms.attach_emitter_sample(scene, si, ds, em_weight, u_em, traits, active_em)
                 f_em, pdf_em = bsdf.eval_pdf(context, si, si.to_local(ds.d), active_em)
                 mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
                 direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
@@ -141,9 +135,7 @@ def trace(
         if dr.hint(replay, mode="scalar"):
             s.γ *= boost
         active_next &= ~roulette | (sampler.next_1d() < survival)
-        pi_next = scene.ray_intersect_preliminary(
-            ray_next, coherent=False, reorder=False, active=active_next
-        )
+        pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=active_next)
 
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):

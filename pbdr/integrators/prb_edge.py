@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import drjit as dr
-import mitsuba as mi
-
 from ..core.errors import UnsupportedError
-from ..geometry.silhouettes import SilhouetteCache
-from .primary_edges import primary_backward, primary_forward
 from ..scene.sensors import get_sensor
+from .primary_edges import primary_backward, primary_forward
 from .render import PathIntegrator
 
 
@@ -48,14 +44,14 @@ class EdgeIntegrator(PathIntegrator):
                 " remove it or set it to 0. Shadows and reflections of moving shapes are then"
                 " differentiated by the interior term alone."
             )
-        self.cache = SilhouetteCache()
+        self.topologies: dict = {}  # mesh adjacency, kept from render to render
 
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         sensor = get_sensor(scene, sensor)
         result = super().render_forward(scene, params, sensor, seed, spp)
         spp_p = self._boundary_samples(scene, sensor, spp)
         if spp_p > 0:
-            result += primary_forward(self, scene, sensor, seed, spp_p, self.cache)
+            result += primary_forward(self, scene, sensor, seed, spp_p, self.topologies)
         return result
 
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
@@ -63,7 +59,7 @@ class EdgeIntegrator(PathIntegrator):
         super().render_backward(scene, params, grad_in, sensor, seed, spp)
         spp_p = self._boundary_samples(scene, sensor, spp)
         if spp_p > 0:
-            primary_backward(self, scene, sensor, seed, spp_p, self.cache, grad_in)
+            primary_backward(self, scene, sensor, seed, spp_p, self.topologies, grad_in)
 
     def _boundary_samples(self, scene, sensor, spp):
         return self.samples(self.sppp, spp, sensor) if scene.shapes_grad_enabled() else 0

@@ -16,7 +16,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..geometry.silhouettes import SilhouetteCache, moving_edges
+from ..geometry.silhouettes import moving_edges
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras
@@ -47,7 +47,7 @@ class EdgeRecord:
     speed: Any  # attached; only its derivative has a meaning
 
 
-def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: SilhouetteCache) -> Any:
+def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict) -> Any:
     """Derivative image of the primary boundary for the tangents set on moving shapes."""
     with dr.suspend_grad():
         film = BoundaryFilm(sensor)
@@ -59,7 +59,7 @@ def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: in
 
 
 def primary_backward(
-    integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: SilhouetteCache, grad_in: Any
+    integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict, grad_in: Any
 ) -> None:
     """Add the gradient of the primary boundary to the parameters of moving shapes."""
     with dr.suspend_grad():

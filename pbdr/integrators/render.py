@@ -58,7 +58,18 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     # ---------------------------------------------------------------- one wavefront
 
     def sample(
-        self, mode, scene, sampler, ray, active=True, δL=None, state_in=None, first_hit=None, rim_shape=None, replay=None, **_
+        self,
+        mode,
+        scene,
+        sampler,
+        ray,
+        active=True,
+        δL=None,
+        state_in=None,
+        first_hit=None,
+        rim_shape=None,
+        replay=None,
+        **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
 

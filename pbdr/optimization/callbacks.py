@@ -98,7 +98,9 @@ class Live(Callback):
         if self.live:
             self.bar.update(self.task, completed=i + 1, loss=record["loss"], memory=memory_mib())
         elif (i + 1) % max(1, self.last // 10) == 0 or i + 1 == self.last:
-            print(f"iteration {i + 1}/{self.last}  loss {record['loss']:.5f}  {record['seconds']:.2f} s/step", flush=True)
+            print(
+                f"iteration {i + 1}/{self.last}  loss {record['loss']:.5f}  {record['seconds']:.2f} s/step", flush=True
+            )
 
     def after_run(self) -> None:
         if self.live:

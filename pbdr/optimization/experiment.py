@@ -63,6 +63,7 @@ class Schedule(_Strict):
     checkpoint_every: int = Field(20, ge=1)
     image_every: int = Field(20, ge=1)
     seed: int = 0
+    freeze: bool = True  # replay recorded kernels; off: trace every step
     threads: int = Field(1, ge=0)  # 1: bitwise reproducible; 0: all cores
 
 
@@ -146,5 +147,7 @@ def _explain(error: Any) -> str:
             if isinstance(part, str):
                 model = {"views": Views, "targets": Targets, "parameters": ParameterSpec, "schedule": Schedule}[part]
         known = list(model.model_fields)
-        return f"unknown key '{where}'." + (near_matches(str(error["loc"][-1]), known) or f" Known: {', '.join(known)}.")
+        return f"unknown key '{where}'." + (
+            near_matches(str(error["loc"][-1]), known) or f" Known: {', '.join(known)}."
+        )
     return f"key '{where}': {error['msg']} (got {error.get('input')!r})"

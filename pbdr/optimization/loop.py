@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
     as if it had not stopped. Callbacks may read, not change: `before_step(i)`,
     `after_step(i, record)`, `after_run()`.
     """
-    loss_of = LOSSES[problem.loss]
+    step = [differentiate(problem, view, schedule) for view in range(len(problem.sensors))]
     for i in range(first, schedule.iterations):
         start, cpu = time.perf_counter(), time.process_time()
         for callback in callbacks:
@@ -43,20 +44,10 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
         total = 0.0
         problem.collection.to_scene()
         for k, view in enumerate(views_of(i, len(problem.sensors), schedule)):
-            seed = seed_of(schedule.seed, i, k)
-            image = mi.render(
-                problem.scene,
-                problem.params,
-                sensor=problem.sensors[view],
-                integrator=problem.integrator,
-                seed=seed,
-                seed_grad=seed + 1,
-                spp=schedule.spp,
-                spp_grad=schedule.spp_grad or schedule.spp,
-            )
-            loss = loss_of(image[..., :3], problem.targets[view]) / schedule.views_per_step
-            dr.backward(loss, flags=dr.ADFlag.ClearInterior)
-            total += float(dr.detach(loss).array[0])
+            seed = mi.UInt32(seed_of(schedule.seed, i, k))
+            dr.make_opaque(seed)  # a literal would be compiled into the kernels
+            total += float(step[view](problem.params, problem.targets[view], seed)[0])
+        problem.collection.collect(problem.params)
         rate = schedule.final_rate ** (i / max(1, schedule.iterations - 1))
         norms = problem.collection.step(rate)
         record = {
@@ -73,6 +64,41 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
         callback.after_run()
 
 
+def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[Any, Any, Any], Any]:
+    """A function (params, target, seed) → loss that adds the gradient to the attached ``params``.
+
+    With ``schedule.freeze`` its kernels are recorded once and replayed: nothing is traced again.
+    """
+    loss_of = LOSSES[problem.loss]
+    scene, sensor, integrator = problem.scene, problem.sensors[view], problem.integrator
+
+    def step(params: Any, target: Any, seed: Any) -> Any:
+        image = mi.render(
+            scene,
+            params,
+            sensor=sensor,
+            integrator=integrator,
+            seed=seed,
+            spp=schedule.spp,
+            spp_grad=schedule.spp_grad or schedule.spp,
+        )
+        loss = loss_of(image[..., :3], target) / schedule.views_per_step
+        dr.backward(loss, flags=dr.ADFlag.ClearInterior)
+        return dr.detach(loss).array
+
+    def isolated(params: Any, target: Any, seed: Any) -> Any:
+        with dr.isolate_grad():  # stop at the scene parameters, as a frozen function does
+            return step(params, target, seed)
+
+    if not schedule.freeze:
+        return isolated
+    # What an integrator keeps between renders must exist before a recording starts. The gradient
+    # of this call stays in scene values that the first step replaces.
+    problem.collection.to_scene()
+    dr.eval(isolated(problem.params, problem.targets[view], mi.UInt32(0)))
+    return dr.freeze(step)
+
+
 def views_of(iteration: int, count: int, schedule: Schedule) -> list[int]:
     """Views of one step: a fresh permutation per pass over all views."""
     chosen = []
@@ -84,6 +110,5 @@ def views_of(iteration: int, count: int, schedule: Schedule) -> list[int]:
 
 
 def seed_of(seed: int, iteration: int, k: int) -> int:
-    """An even seed below 2³¹; the odd one after it belongs to the gradient."""
-    value = np.random.default_rng([seed, iteration, k]).integers(0, 1 << 30)
-    return int(value) * 2
+    """Seed of one render; `mi.render` derives an independent one for the gradient."""
+    return int(np.random.default_rng([seed, iteration, k]).integers(0, 1 << 32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import platform
@@ -79,10 +80,8 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
 
 def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     """Load everything an experiment names; every input error is raised here."""
-    if mi.variant() is None or experiment.variant and mi.variant() != experiment.variant:
+    if mi.variant() is None or (experiment.variant and mi.variant() != experiment.variant):
         set_variant(*([experiment.variant] if experiment.variant else []))
-    if "llvm" in mi.variant() and experiment.schedule.threads:
-        dr.set_thread_count(experiment.schedule.threads)
     scene = load_file(experiment.path(experiment.scene))
     sensors = orbit(experiment.views) if experiment.views.count else list(scene.sensors())
     held_out = orbit(experiment.views, held_out=True)
@@ -107,7 +106,7 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
     """One image per view, from files or from the target scene."""
     source = experiment.targets
     if bool(source.images) == bool(source.scene):
-        raise InputError("[targets] needs exactly one of: images = [...], scene = \"reference.xml\".")
+        raise InputError('[targets] needs exactly one of: images = [...], scene = "reference.xml".')
     if source.images:
         if len(source.images) != len(sensors):
             raise InputError(f"[targets] names {len(source.images)} images for {len(sensors)} views.")
@@ -129,10 +128,26 @@ def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: P
     ]
     if not quiet:
         callbacks.append(Live(first, schedule.iterations))
-    run(problem, schedule, first, callbacks)
+    with thread_count(schedule.threads):
+        run(problem, schedule, first, callbacks)
     problem.collection.to_scene()
     write_results(experiment, problem, held_out, folder)
     return Result(folder, write_report(folder), problem.collection.values())
+
+
+@contextlib.contextmanager
+def thread_count(count: int):
+    """Use ``count`` CPU threads inside the block (0: leave as it is).
+
+    Not while scenes are loaded: Mitsuba's parallel loader waits for worker threads.
+    """
+    before = dr.thread_count()
+    if count and "llvm" in mi.variant():
+        dr.set_thread_count(count)
+    try:
+        yield
+    finally:
+        dr.set_thread_count(before)
 
 
 def versions() -> dict[str, Any]:

@@ -34,11 +34,13 @@ class Collection:
                 if name == "auto":
                     name = "large_steps" if is_positions(key) else "bounded" if spec.bounds else "direct"
                 faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
-                shown = REPRESENTATIONS[name](
-                    key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness
-                )
+                shown = REPRESENTATIONS[name](key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness)
                 if spec.initial is not None:
-                    value = dr.full(type(value), spec.initial, dr.shape(value)) if dr.is_tensor_v(value) else type(value)(spec.initial)  # fmt: skip
+                    value = (
+                        dr.full(type(value), spec.initial, dr.shape(value))
+                        if dr.is_tensor_v(value)
+                        else type(value)(spec.initial)
+                    )
                 optimizer = dr.opt.Adam(
                     lr=spec.learning_rate,
                     beta_1=spec.beta_1,
@@ -54,6 +56,14 @@ class Collection:
         for key, (shown, optimizer) in self.items.items():
             self.params[key] = shown.to_scene(optimizer["x"])
         self.params.update()
+
+    def collect(self, params: Any) -> None:
+        """Move gradients from the scene (also of derived values, such as normals) to the latents."""
+        for key in params.keys():
+            value = params[key]
+            if dr.is_array_v(value) and dr.grad_enabled(value):
+                dr.enqueue(dr.ADMode.Backward, value)
+        dr.traverse(dr.ADMode.Backward)
 
     def step(self, rate: float) -> dict[str, float]:
         """One optimizer step at ``rate`` × the learning rates; returns gradient norms."""
@@ -97,7 +107,9 @@ class Collection:
             except KeyError as missing:
                 raise InputError(f"The checkpoint has no state for '{key}' ({missing}).") from None
             if saved["x"].size != dr.prod(dr.shape(value)):
-                raise InputError(f"The checkpoint has {saved['x'].size} numbers for '{key}', the scene {dr.shape(value)}.")
+                raise InputError(
+                    f"The checkpoint has {saved['x'].size} numbers for '{key}', the scene {dr.shape(value)}."
+                )
             new = _like(value, saved["x"])
             dr.enable_grad(new)
             state = (int(saved["t"]), _like(m, saved["m"]), _like(v, saved["v"]), top)

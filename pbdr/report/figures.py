@@ -27,7 +27,9 @@ def save_image(path: Path, image: np.ndarray, exposure: float = 1.0) -> None:
 def save_signed_map(path: Path, image: np.ndarray, scale: float, title: str) -> None:
     """Mean over channels, red positive and blue negative, with a colour bar."""
     figure, axis = plt.subplots(figsize=(4, 3.4), constrained_layout=True)
-    shown = axis.imshow(np.asarray(image)[..., :3].mean(-1), cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="nearest")
+    shown = axis.imshow(
+        np.asarray(image)[..., :3].mean(-1), cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="nearest"
+    )
     axis.set_title(title)
     axis.set_axis_off()
     figure.colorbar(shown, ax=axis, shrink=0.85)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-
 from pathlib import Path
 
 import jinja2
@@ -61,7 +60,12 @@ def write_report(folder: str | Path) -> Path:
     keys = list(metrics[0]["gradient"])
     save_curves(images / "gradient.png", {k: [m["gradient"][k] for m in metrics] for k in keys}, "gradient norm")
     views = [
-        {**v, "pictures": [(k, _embed(images / f"{v['name']}-{k}.png")) for k in ("target", "initial", "recovered", "error")]}
+        {
+            **v,
+            "pictures": [
+                (k, _embed(images / f"{v['name']}-{k}.png")) for k in ("target", "initial", "recovered", "error")
+            ],
+        }
         for v in summary["views"]
     ]
     parameters = []
@@ -76,21 +80,25 @@ def write_report(folder: str | Path) -> Path:
         numbers = [(k.replace("_", " "), f"{v:.4g}") for k, v in entry.items()]
         parameters.append({"key": key, "numbers": numbers, "pictures": pictures, "height": height})
     seconds = [m["seconds"] for m in metrics]
-    page = jinja2.Environment(autoescape=True).from_string(PAGE).render(
-        name=_name_in(text),
-        steps=len(metrics),
-        seconds=f"{sum(seconds):.1f}",
-        per_step=f"{1e3 * float(np.median(seconds)):.0f}",
-        cpu=f"{1e3 * float(np.median([m['cpu_seconds'] for m in metrics])):.0f}",
-        first_step=f"{seconds[0]:.2f}",
-        memory=f"{max(m['memory_mib'] for m in metrics):.0f}",
-        views=views,
-        parameters=parameters,
-        loss=_embed(images / "loss.png"),
-        gradient=_embed(images / "gradient.png"),
-        experiment=text,
-        versions=versions,
-        versions_text=json.dumps(versions, indent=1),
+    page = (
+        jinja2.Environment(autoescape=True)
+        .from_string(PAGE)
+        .render(
+            name=_name_in(text),
+            steps=len(metrics),
+            seconds=f"{sum(seconds):.1f}",
+            per_step=f"{1e3 * float(np.median(seconds)):.0f}",
+            cpu=f"{1e3 * float(np.median([m['cpu_seconds'] for m in metrics])):.0f}",
+            first_step=f"{seconds[0]:.2f}",
+            memory=f"{max(m['memory_mib'] for m in metrics):.0f}",
+            views=views,
+            parameters=parameters,
+            loss=_embed(images / "loss.png"),
+            gradient=_embed(images / "gradient.png"),
+            experiment=text,
+            versions=versions,
+            versions_text=json.dumps(versions, indent=1),
+        )
     )
     path = folder / "report.html"
     path.write_text(page)

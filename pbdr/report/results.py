@@ -56,7 +56,7 @@ def _write_parameters(experiment, problem, start, reference, folder, summary) ->
         if is_positions(key):
             (folder / "meshes").mkdir(exist_ok=True)
             owner = key.rsplit(".", 1)[0]
-            mesh = next(s for s in problem.scene.shapes() if s.id() == owner or s.is_mesh() and owner in s.id())
+            mesh = next(s for s in problem.scene.shapes() if s.id() == owner or (s.is_mesh() and owner in s.id()))
             path = folder / "meshes" / f"{owner}.ply"
             mesh.write_ply(str(path))
             replaced[owner] = f"meshes/{path.name}"

@@ -36,7 +36,7 @@ def require_differentiable(params: Any, key: str) -> Any:
         InputError: an integer (8-bit map, index buffer) or another non-differentiable type.
     """
     value = params[key]
-    if isinstance(value, (mi.TensorXf, mi.Float)) or dr.is_diff_v(type(value)) and dr.is_float_v(type(value)):
+    if isinstance(value, (mi.TensorXf, mi.Float)) or (dr.is_diff_v(type(value)) and dr.is_float_v(type(value))):
         return value
     kind = type(value).__name__
     if "Transform" in kind:

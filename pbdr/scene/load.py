@@ -27,7 +27,7 @@ def load_file(path: str | Path, **parameters: Any) -> Any:
         remedy = ""
         if "lookAt" in str(error) or "unexpected" in str(error):
             remedy = (
-                " The file may be in the format of Mitsuba 0.x: set version=\"3.0.0\", write names in"
+                ' The file may be in the format of Mitsuba 0.x: set version="3.0.0", write names in'
                 " snake_case (lookAt is <lookat>), and use <rgb> for colours."
             )
         raise InputError(f"{path}: Mitsuba cannot load this scene: {message}{remedy}") from None

@@ -9,7 +9,7 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 
-CASES: dict[str, "Case"] = {}
+CASES: dict[str, Case] = {}
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,14 @@ def rgb(*value: float) -> dict:
 
 def film(size: int = 16, filter: str = "gaussian", **more) -> dict:
     return {
-        "type": "hdrfilm", "width": size, "height": size, "rfilter": {"type": filter},
-        "sample_border": True, "pixel_format": "rgb", **more,
-    }  # fmt: skip
+        "type": "hdrfilm",
+        "width": size,
+        "height": size,
+        "rfilter": {"type": filter},
+        "sample_border": True,
+        "pixel_format": "rgb",
+        **more,
+    }
 
 
 def camera(kind: str = "perspective", origin=(0, 0, 5), fov: float = 40, **more) -> dict:
@@ -101,7 +106,11 @@ def glow(*value: float) -> dict:
 
 
 def lamp() -> dict:
-    return {"type": "rectangle", "to_world": T().translate([1.5, 3, 3]).rotate([1, 0, 0], 130).scale(0.7), "emitter": glow(9, 8, 6)}  # fmt: skip
+    return {
+        "type": "rectangle",
+        "to_world": T().translate([1.5, 3, 3]).rotate([1, 0, 0], 130).scale(0.7),
+        "emitter": glow(9, 8, 6),
+    }
 
 
 def environment(size: int = 16) -> dict:
@@ -188,7 +197,10 @@ def alpha_texture():
 
 @case("material", S + ".base_color.value")
 def principled_colour():
-    return world(plane=plane({"type": "principled", "base_color": rgb(0.5, 0.4, 0.2), "roughness": 0.4, "metallic": 0.3}), lamp=lamp())  # fmt: skip
+    return world(
+        plane=plane({"type": "principled", "base_color": rgb(0.5, 0.4, 0.2), "roughness": 0.4, "metallic": 0.3}),
+        lamp=lamp(),
+    )
 
 
 @case("material", S + ".roughness.value", step=0.01)
@@ -244,9 +256,12 @@ def projector_image():
 def _projector() -> dict:
     """Wide enough that the border of its image, a discontinuity, stays out of view."""
     return {
-        "type": "projector", "fov": 85, "scale": 50, "irradiance": texture(6),
+        "type": "projector",
+        "fov": 85,
+        "scale": 50,
+        "irradiance": texture(6),
         "to_world": T().look_at([1, 1.5, 4], [0, 0, 0], [0, 1, 0]),
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------------------ moving, no silhouette
@@ -264,7 +279,9 @@ def rotating_plane():
 
 @case("moving", "plane.to_world", "translate_z")
 def plane_under_point():
-    return world(plane=plane(diffuse()), light={"type": "point", "position": [1, 2, 2], "intensity": rgb(5, 4, 3)}, sky=0)  # fmt: skip
+    return world(
+        plane=plane(diffuse()), light={"type": "point", "position": [1, 2, 2], "intensity": rgb(5, 4, 3)}, sky=0
+    )
 
 
 @case("moving", "plane.to_world", "translate_z")
@@ -312,7 +329,14 @@ def _height_field(n: int = 6) -> dict:
 # ------------------------------------------------------------------------------ silhouettes
 
 
-def outline(name: str, key: str, direction: str, make: Callable[[], dict], sensor: Callable[[], dict] | None = None, step: float = 0.02):  # fmt: skip
+def outline(
+    name: str,
+    key: str,
+    direction: str,
+    make: Callable[[], dict],
+    sensor: Callable[[], dict] | None = None,
+    step: float = 0.02,
+):
     """Register a shape in front of a sky."""
 
     def build() -> dict:
@@ -339,24 +363,111 @@ for _direction in ("translate_x", "scale"):
     outline(f"rectangle_{_direction}", "shape.to_world", _direction, lambda: _tilted("rectangle"))
     outline(f"cylinder_{_direction}", "shape.to_world", _direction, _cylinder)
     outline(f"cube_{_direction}", "shape.vertex_positions", _direction, lambda: _tilted("cube", 0.6))
-    outline(f"smooth_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(seam=False), "emitter": glow()})  # fmt: skip
-    outline(f"flat_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(6, seam=False, normals=False), "bsdf": diffuse()})  # fmt: skip
-    outline(f"seamed_mesh_{_direction}", "shape.vertex_positions", _direction, lambda: {**mesh_file(seam=True), "emitter": glow()})  # fmt: skip
+    outline(
+        f"smooth_mesh_{_direction}",
+        "shape.vertex_positions",
+        _direction,
+        lambda: {**mesh_file(seam=False), "emitter": glow()},
+    )
+    outline(
+        f"flat_mesh_{_direction}",
+        "shape.vertex_positions",
+        _direction,
+        lambda: {**mesh_file(6, seam=False, normals=False), "bsdf": diffuse()},
+    )
+    outline(
+        f"seamed_mesh_{_direction}",
+        "shape.vertex_positions",
+        _direction,
+        lambda: {**mesh_file(seam=True), "emitter": glow()},
+    )
 outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 
 for _filter in ("box", "tent", "gaussian", "mitchell", "catmullrom", "lanczos"):
-    outline(f"filter_{_filter}", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda f=_filter: camera(film=film(filter=f)))  # fmt: skip
-outline("thin_lens", "shape.to_world", "translate_x", lambda: _tilted("rectangle"), lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5))  # fmt: skip
-outline("thin_lens_sphere", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5))  # fmt: skip
-outline("orthographic", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)))  # fmt: skip
-outline("orthographic_cube", "shape.vertex_positions", "translate_x", lambda: _tilted("cube", 0.6), lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)))  # fmt: skip
-outline("principal_point", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(principal_point_offset_x=0.15, principal_point_offset_y=-0.1))  # fmt: skip
-outline("crop", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(film=film(32, crop_width=12, crop_height=14, crop_offset_x=4, crop_offset_y=9)))  # fmt: skip
-outline("no_border", "shape.to_world", "scale", lambda: _shape("sphere", radius=1.75), lambda: camera(film=film(sample_border=False)))  # fmt: skip
-outline("alpha_channel", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: camera(film=film(pixel_format="rgba"), ))  # fmt: skip
-outline("batch", "shape.to_world", "translate_x", lambda: _shape("sphere"), lambda: {"type": "batch", "left": camera(origin=(1, 0, 5)), "right": camera(origin=(-2, 1, 4)), "film": {**film(), "width": 32}})  # fmt: skip
-outline("near_plane", "shape.to_world", "translate_x", lambda: _shape("rectangle", to_world=T().rotate([0, 1, 0], 70).scale(6)))
+    outline(
+        f"filter_{_filter}",
+        "shape.to_world",
+        "translate_x",
+        lambda: _shape("sphere"),
+        lambda f=_filter: camera(film=film(filter=f)),
+    )
+outline(
+    "thin_lens",
+    "shape.to_world",
+    "translate_x",
+    lambda: _tilted("rectangle"),
+    lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5),
+)
+outline(
+    "thin_lens_sphere",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: camera("thinlens", aperture_radius=0.3, focus_distance=3.5),
+)
+outline(
+    "orthographic",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)),
+)
+outline(
+    "orthographic_cube",
+    "shape.vertex_positions",
+    "translate_x",
+    lambda: _tilted("cube", 0.6),
+    lambda: camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale(2)),
+)
+outline(
+    "principal_point",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: camera(principal_point_offset_x=0.15, principal_point_offset_y=-0.1),
+)
+outline(
+    "crop",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: camera(film=film(32, crop_width=12, crop_height=14, crop_offset_x=4, crop_offset_y=9)),
+)
+outline(
+    "no_border",
+    "shape.to_world",
+    "scale",
+    lambda: _shape("sphere", radius=1.75),
+    lambda: camera(film=film(sample_border=False)),
+)
+outline(
+    "alpha_channel",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: camera(
+        film=film(pixel_format="rgba"),
+    ),
+)
+outline(
+    "batch",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("sphere"),
+    lambda: {
+        "type": "batch",
+        "left": camera(origin=(1, 0, 5)),
+        "right": camera(origin=(-2, 1, 4)),
+        "film": {**film(), "width": 32},
+    },
+)
+outline(
+    "near_plane",
+    "shape.to_world",
+    "translate_x",
+    lambda: _shape("rectangle", to_world=T().rotate([0, 1, 0], 70).scale(6)),
+)
 
 
 @case("silhouette", "ball.to_world", "translate_x", max_depth=2)

@@ -129,7 +129,8 @@ def gradcheck(
 
     fd = [central_difference(scene, move, reference, sensor, step, fd_spp, 1000 + k) for k in range(seeds)]
     half = [
-        central_difference(scene, move, reference, sensor, step / 2, fd_spp, 3000 + k) for k in range(max(4, seeds // 4))
+        central_difference(scene, move, reference, sensor, step / 2, fd_spp, 3000 + k)
+        for k in range(max(4, seeds // 4))
     ]
     move.reset()
     forward_derivative(scene, move, integrator, sensor, spp, 1)  # compile

@@ -26,9 +26,7 @@ def central_difference(
     return (images[0] - images[1]) / (2 * step)
 
 
-def forward_derivative(
-    scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, seed: int
-) -> np.ndarray:
+def forward_derivative(scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, seed: int) -> np.ndarray:
     """The integrator's own derivative image at θ = 0."""
     θ = mi.Float(0)
     dr.enable_grad(θ)

@@ -1,6 +1,6 @@
 """Make the meshes and maps of this scene (all procedural; run again after a change).
 
-    python scenes/vase/make_assets.py
+python scenes/vase/make_assets.py
 """
 
 from pathlib import Path
