@@ -13,12 +13,22 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from . import backend as _backend
+from .core.errors import BackendError, InputError, PbdrError, UnsupportedError
 
-library = _backend.setup()
+try:
+    library = _backend.setup()
+except BackendError:
+    # `python -m pbdr doctor` explains the fault instead of stopping at it.
+    import sys
 
-from . import plugins as _plugins  # noqa: E402  (Mitsuba may load only now)
-from .core.errors import BackendError, InputError, PbdrError, UnsupportedError  # noqa: E402
-from .plugins import set_variant  # noqa: E402
+    if "doctor" not in sys.argv:
+        raise
+    from .cli.doctor import report_backend_fault
+
+    sys.exit(report_backend_fault(sys.exc_info()[1]))  # type: ignore[arg-type]
+
+from . import plugins as _plugins
+from .plugins import set_variant
 
 _plugins.install()
 

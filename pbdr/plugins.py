@@ -20,6 +20,7 @@ PLUGINS: dict[str, tuple[str, str]] = {
 }
 
 _registered: set[str] = set()  # variants done
+_ours: set[str] = set()  # names that pbdr registered, for any variant
 _classes: dict[tuple[str, str], Any] = {}  # (variant, target) -> class
 _variant_of_module: dict[str, str] = {}
 
@@ -53,7 +54,7 @@ def register(_old: str | None = None, new: str | None = None) -> None:
     if variant is None or variant in _registered:
         return
     for name, (kind, target) in PLUGINS.items():
-        if _is_native(name):
+        if _is_native(name) and name not in _ours:
             raise InputError(
                 f"Mitsuba {mi.__version__} ({variant}) already has a plugin named '{name}':"
                 f" pbdr will not replace it silently. Remove the other plugin, or the import that registers it."
@@ -63,6 +64,7 @@ def register(_old: str | None = None, new: str | None = None) -> None:
         else:
             factory = _factory(target)
         getattr(mi, f"register_{kind}")(name, factory)
+        _ours.add(name)
     _registered.add(variant)
 
 
@@ -82,9 +84,9 @@ def _needs_ad(name: str, variant: str):
 
 def set_variant(*names: str) -> str:
     """Set the given Mitsuba variant, or the best one of this machine; returns its name."""
-    from . import backend
+    from .backend import best_variant
 
-    mi.set_variant(*(names or (backend.best_variant(),)))
+    mi.set_variant(*(names or (best_variant(),)))
     return mi.variant()
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 
-from ..core.errors import BackendError, PbdrError
+from ..core.errors import PbdrError
 
 app = typer.Typer(
     help="Recover shapes and materials from images with a differentiable path tracer.",
@@ -26,15 +26,8 @@ Define = Annotated[list[str], typer.Option("--define", "-D", help="Scene paramet
 
 def main() -> None:
     """Entry point: exit status 2 and one paragraph for bad input."""
-    try:
-        from . import commands  # noqa: F401  (registers the verbs)
-    except BackendError as error:
-        if "doctor" in sys.argv:
-            from .doctor import report_backend_fault
+    from . import commands  # noqa: F401  (registers the verbs)
 
-            sys.exit(report_backend_fault(error))
-        errors.print(f"[bold red]pbdr:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(2)
     try:
         app(standalone_mode=True)
     except PbdrError as error:

@@ -1,8 +1,8 @@
 """Curves in space along which the visible surface changes, seen through one camera.
 
-Two sets, one contract (`weights`, `sample`): straight edges (meshes) and arcs
-(spheres, disks, cylinders). Rows are detached; the motion of a sampled point is attached later
-through `Shape.differential_motion`.
+Two sets, one contract (`weights`, `sample`, `motion`): straight edges (meshes) and arcs (spheres,
+disks, cylinders). Rows are detached; only `motion` is attached. (`Shape.differential_motion` will
+not do: it takes the point from texture coordinates, which differ from shape to shape.)
 """
 
 from __future__ import annotations
@@ -27,34 +27,17 @@ class EdgeSample:
         p: Point3f, world position x(t).
         tangent: Vector3f, dx/dt.
         dt: Float, 1 / density of t, the probability of the row excluded; 0 for no sample.
-        shape, prim, uv: what `Shape.differential_motion` needs to follow the point.
-        prim_b, uv_b: the same in the second adjacent face (equal to the first for other shapes).
+        shape: ShapePtr, whose outline it is.
+        row: UInt32, edge or arc.
+        local: Vector3f, what the set needs to follow the material point (`motion`).
     """
 
     p: Any
     tangent: Any
     dt: Any
     shape: Any
-    prim: Any
-    uv: Any
-    prim_b: Any
-    uv_b: Any
-
-    def motion(self, seams: bool) -> Any:
-        """World position with derivatives, value equal to ``p``.
-
-        Where a seam splits vertices, the mean of both copies: each receives half the gradient.
-        """
-        q = _follow(self.shape, self.p, self.prim, self.uv)
-        if seams:
-            q = 0.5 * (q + _follow(self.shape, self.p, self.prim_b, self.uv_b))
-        return q
-
-
-def _follow(shape: Any, p: Any, prim: Any, uv: Any) -> Any:
-    si = dr.zeros(mi.SurfaceInteraction3f, dr.width(p))
-    si.p, si.prim_index, si.uv = p, prim, uv
-    return shape.differential_motion(si)
+    row: Any
+    local: Any
 
 
 def _join(parts: list[Any]) -> Any:
@@ -77,11 +60,21 @@ class SegmentSet:
     it: any bent edge of a flat-shaded mesh, and edges with split vertices.
     """
 
+    curved = False
+
     def __init__(self, rows: list[dict]):
-        for key in ("p0", "p1", "qa", "qb", "always", "flat", "face_a", "face_b", "corners", "shape"):
+        for key in ("p0", "p1", "qa", "qb", "always", "flat", "shape"):
             setattr(self, key, _join([r[key] for r in rows]))
         self.seams = any(r["seams"] for r in rows)
-        dr.eval(self.p0, self.p1, self.qa, self.qb, self.always, self.flat)
+        # Attached positions of all meshes, and the end points of each edge in both faces.
+        with dr.resume_grad():
+            self.positions = _join([r["positions"] for r in rows])
+        base, ends = 0, []
+        for r in rows:
+            ends.append([v + base for v in r["ends"]])
+            base += dr.width(r["positions"]) // 3
+        self.ends = [_join([e[k] for e in ends]) for k in range(4)]
+        dr.eval(self.p0, self.p1, self.qa, self.qb, self.always, self.flat, self.ends)
 
     def __len__(self) -> int:
         return dr.width(self.p0)
@@ -148,29 +141,30 @@ class SegmentSet:
         good = mi.Bool(True)
         if camera.kind == "thinlens":
             good = self._active(camera, p0, p1, qa, qb, always, flat, lens, None)
-        # Barycentric position in both faces.
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
-        corners = dr.gather(mi.UInt32, self.corners, row)
-        shape = dr.gather(mi.UInt32, self.shape, row)
         return EdgeSample(
             p=p,
             tangent=tangent,
             dt=dr.select(good, (u1 - u0) * dtdv, 0),
-            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
-            prim=dr.gather(mi.UInt32, self.face_a, row),
-            uv=_edge_uv(corners, along),
-            prim_b=dr.gather(mi.UInt32, self.face_b, row),
-            uv_b=_edge_uv(corners >> 4, along),
+            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), dr.gather(mi.UInt32, self.shape, row)),
+            row=row,
+            local=mi.Vector3f(along, 0, 0),
         )
 
+    def motion(self, edge: EdgeSample) -> Any:
+        """World position of a sample, attached; its value is ``edge.p``.
 
-def _edge_uv(corners: Any, t: Any) -> Any:
-    """Barycentric (b1, b2) at fraction t from corner (bits 0-1) to corner (bits 2-3)."""
-    a, b = corners & 3, (corners >> 2) & 3
-    s = 1 - t
-    b1 = dr.select(a == 1, s, 0) + dr.select(b == 1, t, 0)
-    b2 = dr.select(a == 2, s, 0) + dr.select(b == 2, t, 0)
-    return mi.Point2f(b1, b2)
+        Where a seam splits vertices, the mean of both copies: each receives half the gradient.
+        """
+
+        def follow(a, b):
+            v0, v1 = dr.gather(mi.UInt32, a, edge.row), dr.gather(mi.UInt32, b, edge.row)
+            return dr.lerp(
+                dr.gather(mi.Point3f, self.positions, v0), dr.gather(mi.Point3f, self.positions, v1), edge.local.x
+            )
+
+        q = follow(self.ends[0], self.ends[1])
+        return 0.5 * (q + follow(self.ends[2], self.ends[3])) if self.seams else q
 
 
 @dataclass
@@ -181,9 +175,8 @@ class MeshTopology:
     """
 
     faces: Any  # UInt32, the mesh's index buffer
-    face_a: Any  # UInt32 per edge
-    face_b: Any
-    corners: Any  # UInt32 per edge: four corner numbers of two bits
+    ends: list  # four UInt32 per edge: end points in the first and in the second face
+    third: list  # two UInt32 per edge: the remaining corner of each face
     always: Any  # Bool per edge
     split: bool
     count: int
@@ -192,46 +185,34 @@ class MeshTopology:
     def of(cls, mesh: Any) -> MeshTopology:
         positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
         faces = dr.detach(mesh.faces_buffer())
-        edges: MeshEdges = mesh_edges(positions, faces.numpy().reshape(-1, 3))
-        face, corner = edges.face, edges.corner
-        packed = corner[:, 0, 0] | corner[:, 0, 1] << 2 | corner[:, 1, 0] << 4 | corner[:, 1, 1] << 6
+        table = faces.numpy().reshape(-1, 3)
+        edges: MeshEdges = mesh_edges(positions, table)
+        ends = [mi.UInt32(table[edges.face[:, k], edges.corner[:, k, j]]) for k in range(2) for j in range(2)]
+        third = [mi.UInt32(table[edges.face[:, k], 3 - edges.corner[:, k].sum(1)]) for k in range(2)]
         varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-        return cls(
-            faces=faces,
-            face_a=mi.UInt32(face[:, 0]),
-            face_b=mi.UInt32(face[:, 1]),
-            corners=mi.UInt32(packed),
-            always=mi.Bool(edges.always | (edges.split if varies else False)),
-            split=bool(edges.split.any()),
-            count=len(edges),
-        )
+        always = mi.Bool(edges.always | (edges.split if varies else False))
+        return cls(faces, ends, third, always, bool(edges.split.any()), len(edges))
 
     def matches(self, mesh: Any) -> bool:
         return self.faces.index == dr.detach(mesh.faces_buffer()).index
 
     def rows(self, mesh: Any, shape_index: int) -> dict:
         """Current positions of all edges."""
-        n = self.count
-        position = dr.detach(mesh.vertex_positions_buffer())
-
-        def corner_of(face, k):
-            v = dr.gather(mi.UInt32, self.faces, face * 3 + k)
-            return dr.gather(mi.Point3f, position, v)
-
-        c0, c1 = self.corners & 3, (self.corners >> 2) & 3
-        d0, d1 = (self.corners >> 4) & 3, (self.corners >> 6) & 3
+        with dr.resume_grad():
+            attached = mesh.vertex_positions_buffer()
+        position = dr.detach(attached)
+        p0, p1, qa, qb = (dr.gather(mi.Point3f, position, v) for v in (*self.ends[:2], *self.third))
         return {
-            "p0": corner_of(self.face_a, c0),
-            "p1": corner_of(self.face_a, c1),
-            "qa": corner_of(self.face_a, 3 - c0 - c1),
-            "qb": corner_of(self.face_b, 3 - d0 - d1),
+            "p0": p0,
+            "p1": p1,
+            "qa": qa,
+            "qb": qb,
             "always": self.always,
-            "flat": dr.full(mi.Bool, not mesh.has_vertex_normals(), n),
-            "face_a": self.face_a,
-            "face_b": self.face_b,
-            "corners": self.corners,
-            "shape": dr.full(mi.UInt32, shape_index, n),
+            "flat": dr.full(mi.Bool, not mesh.has_vertex_normals(), self.count),
+            "shape": dr.full(mi.UInt32, shape_index, self.count),
             "seams": self.split,
+            "positions": attached,
+            "ends": self.ends,
         }
 
 
@@ -247,21 +228,23 @@ class ArcSet:
     Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
     """
 
-    seams = False
+    curved = True
 
     def __init__(self, shapes: list[tuple[int, Any]]):
         rows = {k: [] for k in ("shape", "kind", "start", "step", "sign")}
         frames = {k: [] for k in "oxyz"}
         k = dr.arange(mi.Float, ARCS)
         for index, shape in shapes:
-            m = dr.detach(mi.traverse(shape)["to_world"])
-            o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
+            with dr.resume_grad():
+                m = mi.traverse(shape)["to_world"]
+                o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
+                top = o + z
             name = shape.class_name()
             pieces = []
             if name in ("Disk", "Cylinder"):
                 pieces.append((RIM, o, 0, 1))
             if name == "Cylinder":
-                pieces += [(RIM, o + z, 0, 1), (LINE, o, 1, 1), (LINE, o, -1, 1)]
+                pieces += [(RIM, top, 0, 1), (LINE, o, 1, 1), (LINE, o, -1, 1)]
             if name == "Sphere":
                 pieces.append((SPHERE, o, 0, 1))
             for kind, origin, sign, _ in pieces:
@@ -271,10 +254,14 @@ class ArcSet:
                 rows["start"].append(k * step)
                 rows["step"].append(dr.full(mi.Float, step, ARCS))
                 rows["sign"].append(dr.full(mi.Float, sign, ARCS))
-                for key, value in zip("oxyz", (origin, x, y, z)):
-                    frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
-        for key, parts in {**rows, **frames}.items():
+                with dr.resume_grad():
+                    for key, value in zip("oxyz", (origin, x, y, z)):
+                        frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
+        for key, parts in rows.items():
             setattr(self, key, _join(parts))
+        with dr.resume_grad():
+            self.attached = [_join(frames[key]) for key in "oxyz"]
+        self.o, self.x, self.y, self.z = (dr.detach(v) for v in self.attached)
         dr.eval(self.shape, self.kind, self.start, self.step, self.sign, self.o, self.x, self.y, self.z)
 
     def __len__(self) -> int:
@@ -300,9 +287,7 @@ class ArcSet:
         sin, cos = dr.sincos(t)
         p, tangent = c + ax * cos + ay * sin, ay * cos - ax * sin
         # Cylinder: the two lines where the viewpoint lies in the tangent plane.
-        local = dr.inverse(mi.Matrix3f(x.x, y.x, z.x, x.y, y.y, z.y, x.z, y.z, z.z)) @ (
-            (view - o) if camera.is_point else mi.Vector3f(-view)
-        )
+        local = _into_frame(x, y, z) @ ((view - o) if camera.is_point else mi.Vector3f(-view))
         distance = dr.sqrt(dr.square(local.x) + dr.square(local.y))
         angle = dr.atan2(local.y, local.x)
         reach = dr.safe_acos(1 / distance) if camera.is_point else mi.Float(0.5 * dr.pi)
@@ -339,17 +324,24 @@ class ArcSet:
         start, step, sign = (dr.gather(mi.Float, x, row) for x in (self.start, self.step, self.sign))
         o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
         p, tangent, exists = self._point(camera, lens, kind, sign, mi.Point3f(o), x, y, z, dr.fma(u, step, start))
-        zero = dr.zeros(mi.UInt32, dr.width(row))
         return EdgeSample(
             p=p,
             tangent=tangent,
             dt=dr.select(exists, step, 0),
             shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
-            prim=zero,
-            uv=mi.Point2f(0),
-            prim_b=zero,
-            uv_b=mi.Point2f(0),
+            row=row,
+            local=_into_frame(x, y, z) @ (p - mi.Point3f(o)),
         )
+
+    def motion(self, edge: EdgeSample) -> Any:
+        """World position of a sample, attached to its shape's transform; its value is ``edge.p``."""
+        o, x, y, z = (dr.gather(mi.Vector3f, v, edge.row) for v in self.attached)
+        return mi.Point3f(o + x * edge.local.x + y * edge.local.y + z * edge.local.z)
+
+
+def _into_frame(x: Any, y: Any, z: Any) -> Any:
+    """Matrix from world vectors to coordinates along the axes x, y, z."""
+    return dr.rcp(mi.Matrix3f(x.x, y.x, z.x, x.y, y.y, z.y, x.z, y.z, z.z))
 
 
 # ------------------------------------------------------------------------- of a scene

@@ -22,7 +22,7 @@ from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras
 from .boundary import BoundaryFilm
 
-OFFSET = 1e-3  # distance of the two rays from the outline, in pixels
+OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
 OUTLINE = 4  # assumed length of the outlines, in units of film width + height
 
 
@@ -53,14 +53,12 @@ def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: in
         film = BoundaryFilm(sensor)
         for r in edge_records(integrator, scene, sensor, seed, spp, cache):
             with dr.resume_grad():
-                v = dr.forward_to(r.speed)
+                v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
         return film.develop()
 
 
-def primary_backward(
-    integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict, grad_in: Any
-) -> None:
+def primary_backward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict, grad_in: Any) -> None:
     """Add the gradient of the primary boundary to the parameters of moving shapes."""
     with dr.suspend_grad():
         film = BoundaryFilm(sensor)
@@ -68,7 +66,7 @@ def primary_backward(
         for r in edge_records(integrator, scene, sensor, seed, spp, cache):
             weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
             with dr.resume_grad():
-                dr.backward_from(r.speed * weight)
+                dr.backward_from(r.speed * weight, flags=dr.ADFlag.ClearInterior)
         dr.eval()
 
 
@@ -108,17 +106,21 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         if camera.is_point:
             active &= z > camera.near
 
-        # One ray on each side; the outline counts only where nothing hides it.
+        # One ray on each side; the outline counts only where nothing hides it. Something nearer
+        # covers both sides, unless two outlines are closer than the offset: then drop the pair.
+        offset = OFFSET * max(camera.size)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
             time += rng.next_1d() * camera.sensor.shutter_open_time()
         wavelength = rng.next_1d() if mi.is_spectral else 0
-        side = pos - normal * (sign * OFFSET / length)
+        side = pos - normal * (sign * offset / length)
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
-        hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-3)
-        other = dr.gather(mi.Bool, hidden, lane ^ 1)
-        active &= ~(hidden & other)
+        hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 3e-4)
+        # A curved shape bends toward the viewer beside its own outline: that hides nothing.
+        covers = hidden & (hit.shape != edge.shape) if edges.curved else hidden
+        covers |= dr.gather(mi.Bool, covers, lane ^ 1)
+        active &= ~covers & ~(hidden & dr.gather(mi.Bool, hidden, lane ^ 1))
 
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape
@@ -129,6 +131,6 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
 
     # Attached: the motion of the point, seen on the film, across the outline.
     with dr.resume_grad():
-        moved, _ = camera.project(edge.motion(edges.seams), lens)
+        moved, _ = camera.project(edges.motion(edge), lens)
         speed = dr.dot(moved, normal)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)

@@ -28,6 +28,11 @@ class PairedSampler:
 
 def paired_sampler(seed: Any, pairs: int) -> PairedSampler:
     """A sampler for ``2 * pairs`` lanes."""
-    index = dr.arange(mi.UInt32, 2 * pairs) >> 1
-    a, b = mi.sample_tea_32(seed, index)
-    return PairedSampler(mi.PCG32(size=2 * pairs, initstate=mi.UInt64(a), initseq=mi.UInt64(b)))
+    lane = dr.arange(mi.UInt32, 2 * pairs)
+    a, b = mi.sample_tea_32(seed, lane >> 1)
+    # Set by hand: the constructor adds the lane to the seed, which would tell the two sides apart.
+    rng = mi.PCG32(size=2 * pairs)
+    rng.inc = (mi.UInt64(b) << 1) | 1
+    rng.state = (mi.UInt64(a) << 32) | mi.UInt64(b)
+    rng.next_uint32()
+    return PairedSampler(rng)

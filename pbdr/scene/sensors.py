@@ -115,34 +115,26 @@ class Camera:
         return self.sensor.sample_ray_differential(time, wavelength, mi.Point2f(uv), aperture)
 
 
-class _Children(mi.TraversalCallback):
-    """Collects the sensors directly below a ``batch``."""
-
-    def __init__(self):
-        super().__init__()
-        self.found: list[Any] = []
-
-    def put(self, name, value, flags):
-        self.put_object(name, value, flags)
-
-    def put_object(self, name, value, flags):
-        if isinstance(value, mi.Sensor):
-            self.found.append(value)
-
-    def put_value(self, name, value, flags):
-        pass
-
-    def put_parameter(self, name, value, flags):
-        pass
-
-
 def sensor_children(sensor: Any) -> list[Any]:
     """The sensors of a ``batch`` in film order; ``[sensor]`` for any other."""
     if sensor.class_name() != "BatchSensor":
         return [sensor]
-    callback = _Children()
+    found: list[Any] = []
+
+    class Children(mi.TraversalCallback):
+        def put_object(self, name, value, flags):
+            if isinstance(value, mi.Sensor):
+                found.append(value)
+
+        def put_value(self, name, value, flags):
+            pass
+
+        def put(self, name, value, *_):
+            self.put_object(name, value, None)
+
+    callback = Children()  # keeps the callback alive during the traversal
     sensor.traverse(callback)
-    return callback.found
+    return found
 
 
 def cameras(sensor: Any) -> list[Camera]:

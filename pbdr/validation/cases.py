@@ -9,6 +9,8 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 
+from .meshes import height_field, mesh_file
+
 CASES: dict[str, Case] = {}
 
 
@@ -72,7 +74,7 @@ def camera(kind: str = "perspective", origin=(0, 0, 5), fov: float = 40, **more)
         "type": kind,
         "to_world": T().look_at(list(origin), [0, 0, 0], [0, 1, 0]),
         "film": film(),
-        "sampler": {"type": "independent"},
+        "sampler": {"type": "multijitter"},
     }
     if kind != "orthographic":
         d["fov"] = fov
@@ -117,50 +119,6 @@ def environment(size: int = 16) -> dict:
     y, x = np.mgrid[0:size, 0 : 2 * size] / size
     data = np.stack([1 + np.sin(3 * x + c) * np.cos(2 * y - c) for c in range(3)], -1).astype(np.float32)
     return {"type": "envmap", "bitmap": mi.Bitmap(data)}
-
-
-def uv_sphere(rows: int = 12, seam: bool = True, normals: bool = True, radius: float = 1.0) -> Any:
-    """A sphere mesh whose texture seam and poles split vertices (or not)."""
-    n, m = rows, 2 * rows
-    i, j = np.mgrid[0 : n + 1, 0 : m + 1]
-    θ, φ = np.pi * i / n, 2 * np.pi * (j % m) / m
-    p = np.stack([np.sin(θ) * np.cos(φ), np.cos(θ), np.sin(θ) * np.sin(φ)], -1).astype(np.float32)
-    p[0], p[-1] = (0, 1, 0), (0, -1, 0)
-    uv = np.stack([j / m, i / n], -1).astype(np.float32)
-    k = i[:-1, :-1] * (m + 1) + j[:-1, :-1]
-    a, b, c, d = k.ravel(), (k + 1).ravel(), (k + m + 1).ravel(), (k + m + 2).ravel()
-    faces = np.concatenate([np.stack([a, b, d], 1), np.stack([a, d, c], 1)]).astype(np.uint32)
-    p = p.reshape(-1, 3)
-    if not seam:
-        _, index, inverse = np.unique(p.round(6), axis=0, return_index=True, return_inverse=True)
-        p, faces = p[index], inverse.ravel()[faces].astype(np.uint32)
-    q = p[faces]
-    sound = np.linalg.norm(np.cross(q[:, 1] - q[:, 0], q[:, 2] - q[:, 0]), axis=1) > 1e-6
-    faces = faces[sound]
-    return make_mesh(p * radius, faces, uv.reshape(-1, 2) if seam else None, normals)
-
-
-def make_mesh(positions: np.ndarray, faces: np.ndarray, uv: np.ndarray | None, normals: bool) -> Any:
-    props = mi.Properties()
-    props["face_normals"] = not normals
-    mesh = mi.Mesh("mesh", len(positions), len(faces), has_vertex_normals=normals, has_vertex_texcoords=uv is not None)
-    p = mi.traverse(mesh)
-    p["vertex_positions"] = np.ravel(positions).astype(np.float32)
-    p["faces"] = np.ravel(faces).astype(np.uint32)
-    if uv is not None:
-        p["vertex_texcoords"] = np.ravel(uv).astype(np.float32)
-    p.update()
-    return mesh
-
-
-def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True) -> dict:
-    """The same as a plugin dictionary, through a temporary PLY file (so that a BSDF can be given)."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
-        path = f.name
-    uv_sphere(rows, seam, normals).write_ply(path)
-    return {"type": "ply", "filename": path, "face_normals": not normals}
 
 
 # ------------------------------------------------------------------------------ materials
@@ -308,22 +266,8 @@ def textured_emitter():
 
 @case("moving", "wavy.vertex_positions", "random", step=0.01)
 def shading_normals():
-    mesh = _height_field()
+    mesh = height_field()
     return world(sky=0, light=environment(), wavy={**mesh, "bsdf": diffuse()})
-
-
-def _height_field(n: int = 6) -> dict:
-    import tempfile
-
-    y, x = np.mgrid[0:n, 0:n] / (n - 1)
-    z = 0.05 * np.sin(4 * x) * np.cos(3 * y)
-    p = np.stack([8 * x - 4, 8 * y - 4, z], -1).reshape(-1, 3)
-    k = (np.mgrid[0 : n - 1, 0 : n - 1][0] * n + np.mgrid[0 : n - 1, 0 : n - 1][1]).ravel()
-    faces = np.concatenate([np.stack([k, k + 1, k + n + 1], 1), np.stack([k, k + n + 1, k + n], 1)])
-    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
-        path = f.name
-    make_mesh(p, faces, None, True).write_ply(path)
-    return {"type": "ply", "filename": path}
 
 
 # ------------------------------------------------------------------------------ silhouettes
@@ -438,7 +382,7 @@ outline(
     "no_border",
     "shape.to_world",
     "scale",
-    lambda: _shape("sphere", radius=1.75),
+    lambda: _shape("sphere", radius=1.95),
     lambda: camera(film=film(sample_border=False)),
 )
 outline(
@@ -459,7 +403,7 @@ outline(
         "type": "batch",
         "left": camera(origin=(1, 0, 5)),
         "right": camera(origin=(-2, 1, 4)),
-        "film": {**film(), "width": 32},
+        "film": {**film(sample_border=False), "width": 32},
     },
 )
 outline(

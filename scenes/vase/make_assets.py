@@ -12,7 +12,7 @@ import pbdr
 pbdr.set_variant("llvm_ad_rgb")
 import mitsuba as mi  # noqa: E402
 
-from pbdr.validation.cases import make_mesh  # noqa: E402
+from pbdr.validation.meshes import make_mesh  # noqa: E402
 
 HERE = Path(__file__).parent
 ROWS, COLUMNS, MAP = 28, 40, 64

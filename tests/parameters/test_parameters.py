@@ -1,0 +1,67 @@
+"""The parameter and loss contracts."""
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+
+from pbdr.losses.image import LOSSES
+from pbdr.parameters.representations import REPRESENTATIONS
+from pbdr.validation.meshes import uv_sphere
+
+
+def make(name):
+    mesh = uv_sphere(5)
+    params = mi.traverse(mesh)
+    if name == "large_steps":
+        value = mi.Float(params["vertex_positions"])
+        return REPRESENTATIONS[name]("ball.vertex_positions", value, faces=params["faces"], smoothness=10.0), value
+    value = mi.TensorXf(np.random.default_rng(0).uniform(0.1, 0.9, (4, 4, 3)).astype(np.float32))
+    return REPRESENTATIONS[name]("map.data", value, bounds=(0.0, 1.0)), value
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_round_trip_and_projection(name):
+    shown, value = make(name)
+    latent = shown.init(value)
+    back = np.array(shown.to_scene(latent))
+    np.testing.assert_allclose(back, np.array(value), atol=2e-5)
+    once = np.array(shown.project(latent))
+    np.testing.assert_array_equal(np.array(shown.project(type(latent)(shown.project(latent)))), once)
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_gradient_against_differences(name):
+    shown, value = make(name)
+    rng = np.random.default_rng(1)
+    latent = shown.init(value)
+    weights = rng.normal(size=np.array(value).shape).astype(np.float32)
+    direction = rng.normal(size=np.array(latent).shape).astype(np.float32)
+    kind = type(latent)
+
+    def f(x):
+        return dr.sum((shown.to_scene(x) * type(value)(weights)), axis=None)
+
+    x = kind(latent)
+    dr.enable_grad(x)
+    dr.backward(f(x))
+    ours = float((np.array(dr.grad(x)) * direction).sum())
+    h = 1e-2
+    up, down = (np.array(f(latent + kind(direction) * s)).item() for s in (h, -h))
+    assert ours == pytest.approx((up - down) / (2 * h), rel=2e-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    rng = np.random.default_rng(2)
+    target = mi.TensorXf(rng.uniform(0.1, 1, (5, 4, 3)).astype(np.float32))
+    assert np.array(LOSSES[name](target, target)).item() == 0
+    start = rng.uniform(0.1, 1, (5, 4, 3)).astype(np.float32)
+    image = mi.TensorXf(start)
+    dr.enable_grad(image)
+    dr.backward(LOSSES[name](image, target))
+    gradient = np.array(dr.grad(image))
+    direction = rng.normal(size=start.shape).astype(np.float32)
+    h = 1e-3
+    up, down = (np.array(LOSSES[name](mi.TensorXf(start + s * direction), target)).item() for s in (h, -h))
+    assert (gradient * direction).sum() == pytest.approx((up - down) / (2 * h), rel=3e-2)

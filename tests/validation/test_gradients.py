@@ -1,0 +1,142 @@
+"""Derivatives against finite differences: forward and backward, several seeds, error bars."""
+
+import json
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+
+import pbdr
+from pbdr.validation.cases import CASES, camera, diffuse, environment, film, mesh_file, world
+from pbdr.validation.compare import gradcheck
+
+# A quick row of each group; `make test-all` and benchmarks/bm_bias.py run the whole catalogue.
+QUICK = [
+    "albedo_zero", "alpha", "mirror_tint", "environment_map", "plane_under_projector", "rotating_plane",
+    "textured_emitter", "sphere_scale", "disk_translate_x", "cylinder_rotate", "cube_translate_x",
+    "flat_mesh_scale", "seamed_mesh_translate_x", "filter_lanczos", "thin_lens", "orthographic", "crop",
+    "alpha_channel", "batch", "near_plane", "no_border", "occluded_ball",
+]  # fmt: skip
+
+
+def check(name, seeds, fd_spp, error, spp=128):
+    c = CASES[name]
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth})
+    return gradcheck(
+        c.scene(), c.key, c.direction, integrator=integrator, step=c.step, spp=spp, fd_spp=fd_spp, seeds=seeds,
+        required_error=error,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_quick(name):
+    report = check(name, 8, 512, 0.04)
+    assert not report.significant, report
+    assert report.conclusive, report
+    assert report.mismatch < 1e-3, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_catalogue(name):
+    report = check(name, 16, 4096, 0.01)
+    assert not report.significant, report
+    assert report.mismatch < 1e-3, report
+
+
+def test_a_missing_boundary_is_found():
+    """The check can fail: without its boundary term the sphere is biased."""
+    c = CASES["sphere_translate_x"]
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2, "sppp": 0})
+    report = gradcheck(
+        c.scene(), c.key, c.direction, integrator=integrator, spp=16, fd_spp=512, seeds=6, required_error=0.05
+    )
+    assert report.significant and not report.passed
+
+
+def test_mitsuba_loses_the_derivative_of_black():
+    c = CASES["albedo_zero"]
+    report = gradcheck(
+        c.scene(), c.key, integrator=mi.load_dict({"type": "prb"}), step=c.step, spp=64, fd_spp=256, seeds=6
+    )
+    assert report.integrator == "prb" and report.bias < -0.5
+
+
+def test_report_files(tmp_path):
+    report = check("albedo", 4, 64, 0.5, spp=16)
+    report.save(tmp_path)
+    data = json.loads((tmp_path / "gradcheck.json").read_text())
+    assert data["verdict"] == report.verdict()
+    assert {p.name for p in tmp_path.glob("*.png")} == {"derivative.png", "reference.png", "z.png"}
+
+
+def test_bad_requests():
+    scene = CASES["albedo"].scene()
+    with pytest.raises(pbdr.InputError, match=r"Did you mean 'plane\.bsdf\.reflectance\.value'"):
+        gradcheck(scene, "plane.bsdf.reflectanc.value")
+    with pytest.raises(pbdr.InputError, match="at least 4 seeds"):
+        gradcheck(scene, "plane.bsdf.reflectance.value", seeds=2)
+    with pytest.raises(pbdr.InputError, match="Unknown direction"):
+        gradcheck(scene, "plane.bsdf.reflectance.value", "sideways")
+    with pytest.raises(pbdr.InputError, match="is a transform"):
+        gradcheck(scene, "plane.to_world", "uniform")
+    with pytest.raises(pbdr.InputError, match="The direction has 2 numbers"):
+        gradcheck(scene, "plane.bsdf.reflectance.value", [1.0, 2.0])
+
+
+def test_moving_sensor_is_refused():
+    scene = CASES["sphere_scale"].scene()
+    params = mi.traverse(scene)
+    key = next(k for k in params.keys() if "to_world" in k and not k.startswith("shape"))
+    x = mi.Float(0)
+    dr.enable_grad(x)
+    params[key] = mi.Transform4f().translate([x, 0, 0]) @ mi.Transform4f(params[key])
+    params.update()
+    with pytest.raises(pbdr.UnsupportedError, match="camera"):
+        mi.load_dict({"type": "prb_edge"}).render_forward(scene, params, spp=1)
+
+
+def test_frozen_step_gives_the_same_gradient():
+    scene = mi.load_dict(
+        world(
+            shape={**mesh_file(8, seam=False), "bsdf": diffuse()},
+            sky=0,
+            light=environment(),
+            sensor=camera(film=film(24)),
+        )
+    )
+    params = mi.traverse(scene)
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 3})
+    key = "shape.vertex_positions"
+    start = mi.Float(params[key])
+    target = mi.render(scene, integrator=integrator, spp=16) + 0.1
+
+    def step(params, target, seed):
+        image = mi.render(scene, params, integrator=integrator, spp=4, seed=seed)
+        loss = dr.mean(dr.square(image - target), axis=None)
+        dr.backward(loss, flags=dr.ADFlag.ClearInterior)
+        return loss.array
+
+    def gradient(function, number):
+        x = mi.Float(start)
+        dr.enable_grad(x)
+        params[key] = x * 1
+        params.update()
+        seed = mi.UInt32(number)
+        dr.make_opaque(seed)
+        with dr.isolate_grad():
+            function(params, target, seed)
+        for name in params.keys():
+            if dr.is_array_v(params[name]) and dr.grad_enabled(params[name]):
+                dr.enqueue(dr.ADMode.Backward, params[name])
+        dr.traverse(dr.ADMode.Backward)
+        return np.array(dr.grad(x))
+
+    plain = [gradient(step, s) for s in range(4)]
+    frozen = dr.freeze(step)
+    replayed = [gradient(frozen, s) for s in range(4)]
+    assert frozen.n_recordings == 1
+    for a, b in zip(plain, replayed):
+        assert np.abs(a).max() > 0
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
