@@ -90,13 +90,23 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
         with dr.isolate_grad():  # stop at the scene parameters, as a frozen function does
             return step(params, target, seed)
 
-    if not schedule.freeze:
-        return isolated
-    # What an integrator keeps between renders must exist before a recording starts. The gradient
-    # of this call stays in scene values that the first step replaces.
-    problem.collection.to_scene()
-    dr.eval(isolated(problem.params, problem.targets[view], mi.UInt32(0)))
-    return dr.freeze(step)
+    return dr.freeze(step) if schedule.freeze else isolated
+
+
+def prepare(problem: Problem) -> None:
+    """Let the integrator build what it keeps between renders (edge tables), from the start values.
+
+    A recording may not create it, and a resumed run must have the tables of the uninterrupted one.
+    Gradients end in copies of the scene values, which the first step replaces.
+    """
+    for key in problem.collection.items:
+        value = dr.detach(problem.params[key])
+        value = type(value)(value)
+        dr.enable_grad(value)
+        problem.params[key] = value
+    problem.params.update()
+    image = mi.render(problem.scene, problem.params, sensor=problem.sensors[0], integrator=problem.integrator, spp=1)
+    dr.backward(dr.sum(image, axis=None))
 
 
 def views_of(iteration: int, count: int, schedule: Schedule) -> list[int]:

@@ -24,7 +24,7 @@ from ..scene.targets import content_key, read_image, render_targets
 from . import checkpoint
 from .callbacks import Checkpoints, Live, Metrics, Pictures
 from .experiment import Experiment, load_experiment
-from .loop import Problem, run
+from .loop import Problem, prepare, run
 
 
 @dataclass
@@ -99,7 +99,10 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     except RuntimeError as error:
         raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}") from None
     tensors = [mi.TensorXf(t) for t in targets]
-    return Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss), held_out
+    problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss)
+    with thread_count(experiment.schedule.threads):
+        prepare(problem)
+    return problem, held_out
 
 
 def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> list[np.ndarray]:
@@ -114,9 +117,11 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
     file = experiment.path(source.scene)
     depth = int(experiment.integrator.get("max_depth", 6))
-    key = content_key(file, experiment.views.model_dump(), source.spp, depth, mi.variant(), mi.__version__)
+    key = content_key(file, experiment.views.model_dump(), source.spp, depth, mi.variant(), experiment.schedule.threads, mi.__version__)
     cache = folder.parent / ".targets" / f"{key}.npz"
-    return render_targets(load_file(file), sensors, source.spp, depth, cache)
+    scene = load_file(file)
+    with thread_count(experiment.schedule.threads):  # reproducible as the run itself
+        return render_targets(scene, sensors, source.spp, depth, cache)
 
 
 def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: Path, first: int, quiet: bool) -> Result:

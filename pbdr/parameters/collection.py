@@ -101,7 +101,7 @@ class Collection:
             InputError: the checkpoint belongs to other parameters or sizes.
         """
         for key, (_, optimizer) in self.items.items():
-            value, promoted, lr, (_, m, v, top) = optimizer.state["x"]
+            value, promoted, lr, (t, m, v, top) = optimizer.state["x"]
             try:
                 saved = {n: arrays[f"{key}/{n}"] for n in "xtmv"}
             except KeyError as missing:
@@ -112,7 +112,7 @@ class Collection:
                 )
             new = _like(value, saved["x"])
             dr.enable_grad(new)
-            state = (int(saved["t"]), _like(m, saved["m"]), _like(v, saved["v"]), top)
+            state = (type(t)(int(saved["t"].ravel()[0])), _like(m, saved["m"]), _like(v, saved["v"]), top)
             optimizer.state["x"] = (new, promoted, lr, state)
 
 
