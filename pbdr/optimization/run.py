@@ -117,7 +117,15 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
     file = experiment.path(source.scene)
     depth = int(experiment.integrator.get("max_depth", 6))
-    key = content_key(file, experiment.views.model_dump(), source.spp, depth, mi.variant(), experiment.schedule.threads, mi.__version__)
+    key = content_key(
+        file,
+        experiment.views.model_dump(),
+        source.spp,
+        depth,
+        mi.variant(),
+        experiment.schedule.threads,
+        mi.__version__,
+    )
     cache = folder.parent / ".targets" / f"{key}.npz"
     scene = load_file(file)
     with thread_count(experiment.schedule.threads):  # reproducible as the run itself

@@ -36,7 +36,7 @@ class Case:
         return mi.load_dict(self.build())
 
 
-def case(group: str, key: str, direction: Any = "uniform", step: float = 0.02, max_depth: int = 3):
+def case(group: str, key: str, direction: Any = "uniform", step: float = 0.005, max_depth: int = 3):
     """Register the decorated scene builder under its function's name."""
 
     def add(build: Callable[[], dict]) -> Callable[[], dict]:
@@ -279,7 +279,7 @@ def outline(
     direction: str,
     make: Callable[[], dict],
     sensor: Callable[[], dict] | None = None,
-    step: float = 0.02,
+    step: float = 0.005,
 ):
     """Register a shape in front of a sky."""
 

@@ -20,7 +20,7 @@ QUICK = [
 ]  # fmt: skip
 
 
-def check(name, seeds, fd_spp, error, spp=128):
+def check(name, seeds, fd_spp, error, spp=144):
     c = CASES[name]
     integrator = mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth})
     return gradcheck(

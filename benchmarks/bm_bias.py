@@ -1,0 +1,66 @@
+"""Is any derivative of prb_edge biased, and what do Mitsuba's integrators give on the same cases?
+
+Every case of the catalogue against central differences (16 seeds). Results go to
+benchmarks/results/bias.json after each case, and a second start continues there.
+
+    pbdr benchmark bias        (or: python benchmarks/bm_bias.py [case ...])
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pbdr
+
+pbdr.set_variant("llvm_ad_rgb")
+
+import mitsuba as mi  # noqa: E402
+
+from pbdr.validation.cases import CASES  # noqa: E402
+from pbdr.validation.compare import gradcheck  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "bias.json"
+PEERS = {"silhouette": {"type": "prb_projective", "guiding": "none", "sppi": 0}}
+
+
+def measure(case, integrator, seeds=16):
+    try:
+        report = gradcheck(
+            case.scene(),
+            case.key,
+            case.direction,
+            integrator=mi.load_dict({**integrator, "max_depth": case.max_depth}),
+            reference=mi.load_dict({"type": "prb_edge", "max_depth": case.max_depth}),
+            step=case.step,
+            spp=64,
+            fd_spp=1024,
+            seeds=seeds,
+        )
+    except Exception as error:
+        return {"verdict": "refused", "message": str(error).strip().splitlines()[-1][:160]}
+    fields = ("bias", "standard_error", "z", "outliers", "mismatch", "step_bias", "variance_time", "cpu_seconds")
+    return {"verdict": report.verdict(), **{f: getattr(report, f) for f in fields}}
+
+
+def show(entry):
+    if entry["verdict"] == "refused":
+        return f"refused ({entry['message'][:40]})"
+    return f"{entry['verdict']:12s} {100 * entry['bias']:+7.2f} ± {100 * entry['standard_error']:.2f} %"
+
+
+def main():
+    done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    wanted = sys.argv[1:] or [c for c in CASES if c not in done]
+    mi.set_log_level(mi.LogLevel.Error)
+    for name in wanted:
+        case = CASES[name]
+        ours = measure(case, {"type": "prb_edge"})
+        theirs = measure(case, PEERS.get(case.group, {"type": "prb"}), 8)
+        done[name] = {"group": case.group, "prb_edge": ours, "peer": theirs}
+        print(f"{name:26s} prb_edge {show(ours)}   peer {show(theirs)}", flush=True)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(done, indent=1))
+
+
+if __name__ == "__main__":
+    main()
