@@ -86,6 +86,8 @@ def _write_parameters(experiment, problem, start, reference, folder, summary) ->
                 if true.shape == value.shape:
                     entry["mean_error"] = float(np.abs(value - true).mean())
                     entry["mean_error_initial"] = float(np.abs(np.array(before[key]) - true).mean())
+                if value.ndim == 3:
+                    entry.update(_surface_errors(key, value, before, problem.params, truth, true))
             entry["mean"] = float(value.mean())
         summary["parameters"][key] = entry
     _write_scene(experiment, problem, replaced, folder)
@@ -129,6 +131,43 @@ def _set_string(node, name: str, value: str) -> None:
             child.set("value", value)
             return
     raise AssertionError(f"<{node.tag} id={node.get('id')}> has no string '{name}'")
+
+
+def _surface_errors(key: str, value: np.ndarray, before: Any, params: Any, truth: Any, true: np.ndarray) -> dict:
+    """Mean absolute map error at nearest surface points: a map may slide along a recovered shape."""
+    owner = key.split(".", 1)[0]
+    if f"{owner}.vertex_texcoords" not in truth or f"{owner}.vertex_texcoords" not in params:
+        return {}
+    from scipy.spatial import cKDTree
+
+    true_points, true_values = _map_on_surface(truth, owner, true, 100_000)
+    tree = cKDTree(true_points)
+    errors = {}
+    for name, scene, data in (
+        ("surface_error_initial", before, np.array(before[key])),
+        ("surface_error", params, value),
+    ):
+        points, values = _map_on_surface(scene, owner, data, 20_000)
+        errors[name] = float(np.abs(values - true_values[tree.query(points)[1]]).mean())
+    return errors
+
+
+def _map_on_surface(scene: Any, owner: str, data: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random surface points of a mesh and the texel that belongs to each."""
+    import trimesh
+
+    mesh = trimesh.Trimesh(
+        np.array(scene[owner + ".vertex_positions"]).reshape(-1, 3).astype(np.float64),
+        np.array(scene[owner + ".faces"]).reshape(-1, 3),
+        process=False,
+    )
+    uv = np.array(scene[owner + ".vertex_texcoords"]).reshape(-1, 2)
+    points, face = trimesh.sample.sample_surface(mesh, count, seed=5)
+    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)
+    at = (uv[mesh.faces[face]] * weights[:, :, None]).sum(1)
+    size = np.array([data.shape[1], data.shape[0]])
+    x, y = np.clip((at * size).astype(int), 0, size - 1).T
+    return points, data[y, x]
 
 
 def chamfer(va: np.ndarray, fa: np.ndarray, vb: np.ndarray, fb: np.ndarray, count: int = 4000) -> float:
