@@ -17,6 +17,7 @@ from ..core.errors import UnsupportedError
 from .topology import MeshEdges, mesh_edges
 
 ARCS = 64  # pieces of a circle
+CREASE = 0.15  # sampling weight of an edge that only bends, relative to a contour
 
 
 @dataclass
@@ -119,11 +120,14 @@ class SegmentSet:
         return p0, p1, s0, s1, z0, z1, u0, dr.select(ahead, dr.maximum(u1, u0), u0)
 
     def weights(self, camera: Any) -> Any:
-        """Length on the film in pixels of each active edge, clipped to what the film can see."""
+        """Sampling weight: length in pixels of each active edge, clipped to what the film can see."""
         slack = camera.radius if camera.kind == "thinlens" else None
-        active = self._active(camera, self.p0, self.p1, self.qa, self.qb, self.always, self.flat, mi.Vector2f(0), slack)
+        ends = (camera, self.p0, self.p1, self.qa, self.qb, self.always)
+        active = self._active(*ends, self.flat, mi.Vector2f(0), slack)
+        # Creases inside an outline show less contrast, or are hidden: fewer samples.
+        contour = self._active(*ends, mi.Bool(False), mi.Vector2f(0), slack)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
-        length = dr.norm(s1 - s0) * (u1 - u0)
+        length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, CREASE)
         return dr.select(active & dr.isfinite(length), length, 0)
 
     def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
