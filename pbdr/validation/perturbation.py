@@ -31,6 +31,7 @@ class Perturbation:
         (self.key,) = find_keys(params, key)[:1]
         self.params = params
         value = require_differentiable(params, self.key)
+        value = dr.detach(value)  # the caller may have attached it
         self.start = type(value)(value)
         self.transform = is_transform(value)
         geometric = isinstance(direction, str) and GEOMETRIC.match(direction)
