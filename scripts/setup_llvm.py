@@ -62,8 +62,8 @@ def unpack(package: str) -> bool:
         for name in (package, "libz3-4", "libedit2", "libxml2", "libbsd0", "libmd0", "libicu72"):
             run("apt-get", "download", name, cwd=scratch)
         for deb in glob.glob(f"{scratch}/*.deb"):
-            run("dpkg", "-x", deb, f"{scratch}/root")
-        for path in glob.glob(f"{scratch}/root/usr/lib/*-linux-gnu/lib*.so*"):
+            run("dpkg", "-x", deb, f"{scratch}/unpacked")
+        for path in glob.glob(f"{scratch}/unpacked/usr/lib/*-linux-gnu/lib*.so*"):
             if "libLLVM" in path:
                 shutil.copy(path, target, follow_symlinks=True)
             else:

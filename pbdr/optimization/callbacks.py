@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import sys
 from pathlib import Path
@@ -105,9 +104,3 @@ class Live(Callback):
     def after_run(self) -> None:
         if self.live:
             self.bar.stop()
-
-
-def pid_file(folder: Path) -> Path:
-    path = folder / "pid"
-    path.write_text(str(os.getpid()))
-    return path

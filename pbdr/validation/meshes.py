@@ -31,8 +31,6 @@ def uv_sphere(rows: int = 12, seam: bool = True, normals: bool = True, radius: f
 
 
 def make_mesh(positions: np.ndarray, faces: np.ndarray, uv: np.ndarray | None, normals: bool) -> Any:
-    props = mi.Properties()
-    props["face_normals"] = not normals
     mesh = mi.Mesh("mesh", len(positions), len(faces), has_vertex_normals=normals, has_vertex_texcoords=uv is not None)
     p = mi.traverse(mesh)
     p["vertex_positions"] = np.ravel(positions).astype(np.float32)
