@@ -21,6 +21,8 @@ from .perturbation import Perturbation
 
 FLOOR = 3e-4  # least error bar, relative
 Z_LIMIT = 3.3  # two-sided p = 0.001, for each of five regions
+STEP_LIMIT = 3e-3  # change of the reference, relative, at which its step is halved
+HALVINGS = 6
 
 
 @dataclass
@@ -33,6 +35,7 @@ class GradcheckReport:
         z: the same as z-scores: whole image, then its four quadrants.
         outliers: share of pixels whose own z-score exceeds 4.
         mismatch: |⟨forward, w⟩ - ⟨v, backward⟩| / |⟨forward, w⟩|, same seed.
+        step: half width h of the central differences, after halving.
         step_bias, step_error: change of the reference from step h to h/2, and its standard error.
         variance_time: variance of the projected estimate × CPU seconds of a forward derivative.
     """
@@ -111,8 +114,9 @@ def gradcheck(
         direction: see `Perturbation`.
         integrator: plugin under test, Mitsuba's included (default: the scene's).
         reference: integrator that renders the finite differences (default: the one under test).
-        step: half width h of the central difference, in units of the direction. A silhouette
-            should move by at least 0.05 pixels.
+        step: largest half width h of the central difference, in units of the direction. It is
+            halved until halving it once more changes the reference insignificantly or by less
+            than 0.3 %. Silhouettes should move by 0.05 to 0.2 pixels.
         spp, fd_spp: samples per pixel of derivative and reference renders.
         seeds: independent repetitions of each, at least 4.
         required_error: largest standard error (relative) for which a verdict is given.
@@ -131,11 +135,10 @@ def gradcheck(
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
 
-    fd = [central_difference(scene, move, reference, sensor, step, fd_spp, 1000 + k) for k in range(seeds)]
-    half = [
-        central_difference(scene, move, reference, sensor, step / 2, fd_spp, 3000 + k)
-        for k in range(max(4, seeds // 4))
-    ]
+    def difference(h: float, k: int) -> np.ndarray:
+        return central_difference(scene, move, reference, sensor, h, fd_spp, 1000 + k)
+
+    fd, step, step_bias, step_error = _converged_differences(difference, step, seeds)
     move.reset()
     forward_derivative(scene, move, integrator, sensor, spp, 1)  # compile
     ours, cpu = [], []
@@ -157,8 +160,6 @@ def gradcheck(
         z.append(_z_score(g, f))
         if w is regions[0]:
             bias, standard_error, variance = g.mean() - f.mean(), error, g.var(ddof=1)
-    h = np.array([(x * weights).sum() for x in half]) / total
-    f = np.array([(x * weights).sum() for x in held]) / total
     first = float((ours[0] * weights).sum())
     pixel_error = np.sqrt((np.var(fd, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
     difference = np.mean(ours, 0) - np.mean(fd, 0)
@@ -174,13 +175,34 @@ def gradcheck(
         z=z,
         outliers=float((np.abs(pixel_z) > 4).mean()),
         mismatch=abs(first - back) / max(abs(first), 1e-12),
-        step_bias=float(f.mean() - h.mean()),
-        step_error=math.sqrt(f.var(ddof=1) / len(f) + h.var(ddof=1) / len(h)),
+        step_bias=step_bias,
+        step_error=step_error,
         variance_time=float(variance * np.median(cpu)),
         cpu_seconds=float(np.median(cpu)),
         required_error=required_error,
         images={"derivative": np.mean(ours, 0), "reference": np.mean(fd, 0), "z": pixel_z},
     )
+
+
+def _converged_differences(difference: Any, step: float, seeds: int) -> tuple[list[np.ndarray], float, float, float]:
+    """Central differences for all seeds, at a step whose O(h²) error is small.
+
+    Returns ``(images, h, change from h to h/2, its standard error)``, the last two relative and
+    measured on seeds that did not choose the weights of the projection.
+    """
+    pairs = range(1, min(seeds, 16), 2)
+    images = {k: difference(step, k) for k in range(seeds)}
+    for halving in range(HALVINGS + 1):
+        half = {k: difference(step / 2, k) for k in pairs}
+        weights = np.mean([images[k] for k in range(0, seeds, 2)], axis=0)
+        total = np.mean([(images[k] * weights).sum() for k in pairs]) or 1.0
+        change = np.array([((images[k] - half[k]) * weights).sum() for k in pairs]) / total
+        bias, error = float(change.mean()), float(change.std(ddof=1) / math.sqrt(len(change)))
+        if abs(bias) < max(STEP_LIMIT, 2 * error) or halving == HALVINGS:
+            break
+        step /= 2
+        images = {k: half[k] if k in half else difference(step, k) for k in range(seeds)}
+    return [images[k] for k in range(seeds)], step, bias, error
 
 
 def _z_score(a: np.ndarray, b: np.ndarray) -> float:
