@@ -17,7 +17,7 @@ from ..core.errors import UnsupportedError
 from .topology import MeshEdges, mesh_edges
 
 ARCS = 64  # pieces of a circle
-CREASE = 0.15  # sampling weight of an edge that only bends, relative to a contour
+CREASE = 0.5  # sampling weight of an edge that only bends, relative to a contour
 
 
 @dataclass
@@ -124,7 +124,7 @@ class SegmentSet:
         slack = camera.radius if camera.kind == "thinlens" else None
         ends = (camera, self.p0, self.p1, self.qa, self.qb, self.always)
         active = self._active(*ends, self.flat, mi.Vector2f(0), slack)
-        # Creases inside an outline show less contrast, or are hidden: fewer samples.
+        # Creases inside an outline show less contrast: fewer samples.
         contour = self._active(*ends, mi.Bool(False), mi.Vector2f(0), slack)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
         length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, CREASE)

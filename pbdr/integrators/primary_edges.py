@@ -23,7 +23,9 @@ from ..scene.sensors import Camera, cameras
 from .boundary import BoundaryFilm
 
 OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
-OUTLINE = 4  # assumed length of the outlines, in units of film width + height
+OUTLINE = 16  # assumed length of the outlines, in units of film width + height
+PILOTS = 8192  # points that ask what is visible before the samples are distributed
+HIDDEN = 0.1  # share of the sampling weight that an outline keeps which no pilot sees
 
 
 def sample_count(camera: Camera, spp: int) -> int:
@@ -87,7 +89,10 @@ def edge_records(integrator, scene, sensor, seed, spp, cache):
 
 def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
     with dr.suspend_grad():
-        distribution = DeviceDistribution(edges.weights(camera))
+        weights = edges.weights(camera)
+        if camera.kind != "thinlens":
+            weights *= dr.lerp(HIDDEN, 1, _visible_share(integrator, scene, camera, edges))
+        distribution = DeviceDistribution(weights)
         rng = paired_sampler(seed, count)
         lane = dr.arange(mi.UInt32, 2 * count)
         sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
@@ -106,8 +111,8 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         if camera.is_point:
             active &= z > camera.near
 
-        # One ray on each side; the outline counts only where nothing hides it. Something nearer
-        # covers both sides, unless two outlines are closer than the offset: then drop the pair.
+        # One ray on each side. Something nearer covers both sides, unless two outlines are closer
+        # than the offset: then drop the pair.
         offset = OFFSET * max(camera.size)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
@@ -116,9 +121,7 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         side = pos - normal * (sign * offset / length)
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
-        hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 3e-4)
-        # A curved shape bends toward the viewer beside its own outline: that hides nothing.
-        covers = hidden & (hit.shape != edge.shape) if edges.curved else hidden
+        hidden, covers = _hidden(edges, edge, ray, hit)
         covers |= dr.gather(mi.Bool, covers, lane ^ 1)
         active &= ~covers & ~(hidden & dr.gather(mi.Bool, hidden, lane ^ 1))
 
@@ -134,3 +137,28 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         moved, _ = camera.project(edges.motion(edge), lens)
         speed = dr.dot(moved, normal)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
+
+
+def _hidden(edges, edge, ray, hit):
+    """Is something nearer than the outline, and does it cover the outline itself?
+
+    A curved shape bends toward the viewer beside its own outline: that hides nothing.
+    """
+    hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 3e-4)
+    return hidden, hidden & (hit.shape != edge.shape) if edges.curved else hidden
+
+
+def _visible_share(integrator, scene, camera, edges):
+    """Float per row: share of a few points on it that the pinhole camera sees."""
+    count = max(1, min(16, PILOTS // len(edges)))
+    i = dr.arange(mi.UInt32, len(edges) * count)
+    lens = mi.Point2f(0.5)
+    edge = edges.sample(camera, i // count, (mi.Float(i % count) + 0.5) / count, mi.Vector2f(0), scene)
+    pos, z = camera.project(edge.p, mi.Vector2f(0))
+    active = (edge.dt > 0) & camera.inside(pos)
+    if camera.is_point:
+        active &= z > camera.near
+    ray, _ = camera.ray(pos, camera.sensor.shutter_open(), 0.5 if mi.is_spectral else 0, lens)
+    hit = integrator.first_hit(scene, ray, active)
+    seen = mi.Float(dr.select(active & ~_hidden(edges, edge, ray, hit)[1], 1, 0))
+    return dr.block_sum(seen, count) / count if count > 1 else seen

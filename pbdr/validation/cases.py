@@ -328,6 +328,28 @@ for _direction in ("translate_x", "scale"):
 outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 
+
+
+def lit(name: str, key: str, direction: str, make: Callable[[], dict]):
+    """Register a convex reflecting shape in an environment, so that no shadow moves."""
+
+    def build() -> dict:
+        plastic = {"type": "roughplastic", "diffuse_reflectance": rgb(0.2, 0.4, 0.7), "alpha": 0.2}
+        return world(sky=0, light=environment(), shape={**make(), "bsdf": plastic})
+
+    CASES[name] = Case(name, "silhouette", key, direction, 0.005, build, 2)
+
+
+lit("lit_sphere", "shape.to_world", "translate_x", lambda: {"type": "sphere"})
+lit(
+    "lit_cube",
+    "shape.vertex_positions",
+    "rotate_y",
+    lambda: {"type": "cube", "to_world": T().rotate([1, 2, 0.5], 35).scale(0.6)},
+)
+lit("lit_smooth_mesh", "shape.vertex_positions", "translate_x", lambda: mesh_file(24, seam=True))
+lit("lit_flat_mesh", "shape.vertex_positions", "scale", lambda: mesh_file(6, seam=False, normals=False))
+
 for _filter in ("box", "tent", "gaussian", "mitchell", "catmullrom", "lanczos"):
     outline(
         f"filter_{_filter}",
