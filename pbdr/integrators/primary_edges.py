@@ -20,10 +20,10 @@ from ..geometry.silhouettes import moving_edges
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras
-from .boundary import BoundaryFilm
+from .film import BoundaryFilm
 
 OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
-OUTLINE = 16  # assumed length of the outlines, in units of film width + height
+OUTLINE = 8  # assumed length of the outlines, in units of film width + height
 PILOTS = 8192  # points that ask what is visible before the samples are distributed
 HIDDEN = 0.1  # share of the sampling weight that an outline keeps which no pilot sees
 
@@ -57,14 +57,14 @@ def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: in
             with dr.resume_grad():
                 v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
-        return film.develop()
+        return film.image()
 
 
 def primary_backward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict, grad_in: Any) -> None:
     """Add the gradient of the primary boundary to the parameters of moving shapes."""
     with dr.suspend_grad():
         film = BoundaryFilm(sensor)
-        adjoint = film.adjoint(grad_in)
+        adjoint = film.adjoint(grad_in, film.expected_weight)
         for r in edge_records(integrator, scene, sensor, seed, spp, cache):
             weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
             with dr.resume_grad():
@@ -148,17 +148,22 @@ def _hidden(edges, edge, ray, hit):
     return hidden, hidden & (hit.shape != edge.shape) if edges.curved else hidden
 
 
+@dr.syntax
 def _visible_share(integrator, scene, camera, edges):
     """Float per row: share of a few points on it that the pinhole camera sees."""
     count = max(1, min(16, PILOTS // len(edges)))
-    i = dr.arange(mi.UInt32, len(edges) * count)
-    lens = mi.Point2f(0.5)
-    edge = edges.sample(camera, i // count, (mi.Float(i % count) + 0.5) / count, mi.Vector2f(0), scene)
-    pos, z = camera.project(edge.p, mi.Vector2f(0))
-    active = (edge.dt > 0) & camera.inside(pos)
-    if camera.is_point:
-        active &= z > camera.near
-    ray, _ = camera.ray(pos, camera.sensor.shutter_open(), 0.5 if mi.is_spectral else 0, lens)
-    hit = integrator.first_hit(scene, ray, active)
-    seen = mi.Float(dr.select(active & ~_hidden(edges, edge, ray, hit)[1], 1, 0))
-    return dr.block_sum(seen, count) / count if count > 1 else seen
+    row, seen = dr.arange(mi.UInt32, len(edges)), mi.Float(0)
+    k = mi.UInt32(0)
+    while k < count:
+        edge = edges.sample(camera, row, (mi.Float(k) + 0.5) / count, mi.Vector2f(0), scene)
+        pos, z = camera.project(edge.p, mi.Vector2f(0))
+        active = (edge.dt > 0) & camera.inside(pos)
+        if dr.hint(camera.is_point, mode="scalar"):
+            active &= z > camera.near
+        wavelength = 0.5 if mi.is_spectral else 0
+        ray, _ = camera.ray(pos, camera.sensor.shutter_open(), wavelength, mi.Point2f(0.5))
+        hit = integrator.first_hit(scene, ray, active)
+        _, covers = _hidden(edges, edge, ray, hit)
+        seen += dr.select(active & ~covers, 1 / count, 0)
+        k += 1
+    return seen

@@ -14,6 +14,7 @@ import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.sensors import get_sensor
+from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
 
@@ -157,22 +158,27 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         with dr.suspend_grad():
             sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
-            # The film is linear in L: its adjoint does not depend on the value put in.
-            with dr.resume_grad():
-                L = dr.full(mi.Spectrum, 1, dr.width(pos))
-                dr.enable_grad(L)
-                self._splat(film, pos, L * weight, 1, ray, spp)
-                image = film.develop()
-                dr.set_grad(image, grad_in)
-                dr.enqueue(dr.ADMode.Backward, image)
-                dr.traverse(dr.ADMode.Backward)
-                δL = dr.grad(L)
-                del L, image
+            δL = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
             film.clear()
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True)
             self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state)
             del state, δL, ray, weight, pos, sampler
             dr.eval()
+
+    def _radiance_adjoint(self, sensor, grad_in, pos, weight, ray, spp):
+        """δL for an adjoint image. The film is linear in L: it does not depend on the radiance."""
+        film = sensor.film()
+        if not mi.has_flag(film.flags(), mi.FilmFlags.Special):
+            return FilmSide(sensor).radiance_adjoint(grad_in, pos, ray.wavelengths, spp) * weight
+        with dr.resume_grad():
+            L = dr.full(mi.Spectrum, 1, dr.width(pos))
+            dr.enable_grad(L)
+            self._splat(film, pos, L * weight, 1, ray, spp)
+            image = film.develop()
+            dr.set_grad(image, grad_in)
+            dr.enqueue(dr.ADMode.Backward, image)
+            dr.traverse(dr.ADMode.Backward)
+            return dr.grad(L)
 
     def _splat(self, film, pos, value, alpha, ray, spp):
         block = film.create_block()

@@ -329,7 +329,6 @@ outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cu
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 
 
-
 def lit(name: str, key: str, direction: str, make: Callable[[], dict]):
     """Register a convex reflecting shape in an environment, so that no shadow moves."""
 

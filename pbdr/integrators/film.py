@@ -1,0 +1,191 @@
+"""The film side of derivatives: from values at film positions to pixels, and the adjoint of that.
+
+A pixel is Σ k(s) v / W: values v at positions s, filter k, weight W. For radiance W = Σ k over the
+same samples; for boundary terms, which are integrals and not averages, W is its expectation, so
+that `Film.develop` treats derivatives like radiance.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from ..core.errors import UnsupportedError
+
+QUADRATURE = 512  # points over half the support of the reconstruction filter
+
+
+_MASSES: dict[tuple, tuple[float, list[float]]] = {}
+
+
+def filter_mass(rfilter: Any) -> tuple[float, list[float]]:
+    """∫ k along one axis over the support, and beyond j + ½ pixels from the centre, j = 0, 1, …
+
+    Literals only, which Dr.Jit folds while tracing: no kernel runs, so it may be called anywhere.
+    """
+    key = (mi.variant(), str(rfilter))
+    if key not in _MASSES:
+        radius = rfilter.radius()
+        x = (np.arange(QUADRATURE) + 0.5) * (radius / QUADRATURE)
+        values = np.array([rfilter.eval(mi.Float(float(v)))[0] for v in x]) * (radius / QUADRATURE)
+        tails = [float(values[x > j + 0.5].sum()) for j in range(math.ceil(radius - 0.5))]
+        _MASSES[key] = 2 * float(values.sum()), tails
+    return _MASSES[key]
+
+
+class FilmSide:
+    """Filter footprint, weights and channels of one sensor's film.
+
+    Raises:
+        UnsupportedError: films that do not store RGB (``specfilm``).
+    """
+
+    def __init__(self, sensor: Any):
+        self.film = film = sensor.film()
+        if mi.has_flag(film.flags(), mi.FilmFlags.Special):
+            raise UnsupportedError(
+                f"prb_edge cannot differentiate visibility on film '{film.class_name()}'; use an hdrfilm,"
+                " or set sppp=0."
+            )
+        self.rfilter = film.rfilter()
+        self.size = [int(n) for n in film.crop_size()]
+        self.start = mi.ScalarPoint2i(film.crop_offset())
+        self.channels = film.prepare([])
+        self.has_alpha = mi.has_flag(film.flags(), mi.FilmFlags.Alpha)
+
+    # ---------------------------------------------------------------- values and pixels
+
+    def to_channels(self, value: Any, alpha: Any, wavelengths: Any) -> list:
+        """What is stored for a sample: RGB, and alpha if the film has it."""
+        if mi.is_spectral:
+            rgb = mi.spectrum_to_srgb(value, wavelengths)
+        elif mi.is_monochromatic:
+            rgb = mi.Color3f(value.x)
+        else:
+            rgb = value
+        return [rgb.x, rgb.y, rgb.z] + ([alpha] if self.has_alpha else [])
+
+    def footprint(self, pos: Any, active: Any = True):
+        """Pixels reached from ``pos``: (flat index, filter value, mask) one after the other."""
+        local = pos - mi.Vector2f(self.start)
+        box = self.rfilter.is_box_filter()
+        reach = 0 if box else math.ceil(self.rfilter.radius() - 0.5)
+        base = mi.Point2i(dr.floor(local))
+        along = []
+        for axis in range(2):
+            steps = []
+            for k in range(-reach, reach + 1):
+                j = base[axis] + k
+                distance = mi.Float(j) + 0.5 - local[axis]
+                weight = mi.Float(1)
+                if not box:
+                    weight = dr.select(dr.abs(distance) < self.rfilter.radius(), self.rfilter.eval(distance), 0)
+                steps.append((j, weight, (j >= 0) & (j < self.size[axis])))
+            along.append(steps)
+        for y, wy, in_y in along[1]:
+            for x, wx, in_x in along[0]:
+                yield mi.UInt32(y * self.size[0] + x), wx * wy, active & in_x & in_y
+
+    # ---------------------------------------------------------------- weights
+
+    def expected_weight(self, pixel: Any, active: Any = True) -> Any:
+        """∫ k over the film, per sample density 1: the whole mass except near an unsampled border."""
+        if self.rfilter.is_box_filter():
+            return mi.Float(1)
+        mass, tails = filter_mass(self.rfilter)
+        weight = mi.Float(1)
+        for j, n in ((pixel % self.size[0], self.size[0]), (pixel // self.size[0], self.size[1])):
+            along = mi.Float(mass)
+            if not self.film.sample_border():
+                for k, tail in enumerate(tails):
+                    along -= dr.select(j == k, tail, 0) + dr.select(j == n - 1 - k, tail, 0)
+            weight *= along
+        return weight
+
+    def sampled_weight(self, pos: Any, coalesce: bool) -> Any:
+        """Σ k over the samples at ``pos``, four times per pixel: packets of four are added twice as fast."""
+        block = mi.ImageBlock(self.size, self.start, 4, self.rfilter, border=False, coalesce=coalesce)
+        block.put(pos, [mi.Float(1)] * 4)
+        return block.tensor().array
+
+    # ---------------------------------------------------------------- images and their adjoint
+
+    def develop(self, data: Any, weight: Callable) -> Any:
+        """Image of a storage without weights (Float, channel fastest) and a weight per pixel."""
+        (w, h), n = self.size, self.channels
+        with dr.suspend_grad():
+            i = dr.arange(mi.UInt32, w * h * n)
+            weights = dr.select(i % n == n - 1, weight(i // n), 0)
+        self.film.clear()
+        self.film.put_block(mi.ImageBlock(mi.TensorXf(data + weights, (h, w, n)), self.start))
+        return self.film.develop()
+
+    def adjoint(self, grad_in: Any, weight: Callable) -> Callable[[Any, int, Any], Any]:
+        """Function (pixel, channel, mask) → ∂⟨grad_in, image⟩ / ∂ stored value."""
+        if re.search(r"pixel_format = rgba?,", str(self.film)):
+            flat, n = grad_in.array, self.film.base_channels_count()
+
+            def read(pixel: Any, c: int, active: Any) -> Any:
+                w = weight(pixel, active)
+                return dr.gather(mi.Float, flat, pixel * n + c, active) * dr.select(w != 0, dr.rcp(w), 1)
+
+            return read
+        with dr.resume_grad():  # other formats mix channels when they develop
+            data = dr.zeros(mi.Float, self.size[0] * self.size[1] * self.channels)
+            dr.enable_grad(data)
+            image = self.develop(data, weight)
+            dr.set_grad(image, grad_in)
+            dr.enqueue(dr.ADMode.Backward, image)
+            dr.traverse(dr.ADMode.Backward)
+            table = dr.grad(data)
+        return lambda pixel, c, active: dr.gather(mi.Float, table, pixel * self.channels + c, active)
+
+    def radiance_adjoint(self, grad_in: Any, pos: Any, wavelengths: Any, spp: int) -> Any:
+        """∂⟨grad_in, image⟩ / ∂L (Spectrum) for radiance samples at ``pos``, ``spp`` per pixel."""
+        table = self.sampled_weight(pos, coalesce=spp >= 16)
+        read = self.adjoint(grad_in, lambda pixel, active: dr.gather(mi.Float, table, 4 * pixel, active))
+        received = [mi.Float(0)] * 3
+        for pixel, k, inside in self.footprint(pos):
+            received = [r + k * read(pixel, c, inside) for c, r in enumerate(received)]
+        if not (mi.is_spectral or mi.is_monochromatic):
+            return mi.Color3f(*received)
+        with dr.resume_grad():
+            L = dr.full(mi.Spectrum, 1, dr.width(pos))
+            dr.enable_grad(L)
+            stored = self.to_channels(L, 0, wavelengths)
+            dr.backward(sum(g * v for g, v in zip(received, stored)))
+            return dr.grad(L)
+
+
+class BoundaryFilm(FilmSide):
+    """∫ k(s) v dℓ over curves on the film, and its adjoint."""
+
+    def __init__(self, sensor: Any):
+        super().__init__(sensor)
+        self.data = dr.zeros(mi.Float, self.size[0] * self.size[1] * self.channels)
+
+    def put(self, pos: Any, value: Any, alpha: Any, wavelengths: Any, active: Any) -> None:
+        """Add samples at positions ``pos`` (pixels), spread by the reconstruction filter."""
+        values = self.to_channels(value, alpha, wavelengths)
+        for pixel, k, inside in self.footprint(pos, active):
+            for c, v in enumerate(values):
+                dr.scatter_add(self.data, v * k, pixel * self.channels + c, inside)
+
+    def image(self) -> Any:
+        """The derivative image of all samples put so far."""
+        return self.develop(self.data, self.expected_weight)
+
+    def read(self, adjoint: Callable, pos: Any, value: Any, alpha: Any, wavelengths: Any, active: Any) -> Any:
+        """Float per sample: ⟨adjoint, what `put` would add⟩."""
+        values = self.to_channels(value, alpha, wavelengths)
+        result = mi.Float(0)
+        for pixel, k, inside in self.footprint(pos, active):
+            for c, v in enumerate(values):
+                result += adjoint(pixel, c, inside) * k * v
+        return result
