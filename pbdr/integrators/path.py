@@ -124,7 +124,7 @@ def trace(
             β_max = dr.maximum(β_max, dr.max(mi.unpolarized_spectrum(s.γ)))
         s.pdf_prev = bs.pdf
         s.delta_prev = delta
-        s.si_prev = dr.detach(si, True)
+        s.it_prev = terms.reference_point(si)
 
         # ------------------------- Stop or go on -------------------------
         active_next &= β_max != 0

@@ -28,7 +28,7 @@ class PathState:
     η: Any  # Float: product of relative indices of refraction
     ray_prev: Any  # Ray3f: the segment before
     pi_prev: Any  # PreliminaryIntersection3f: the vertex before
-    si_prev: Any  # SurfaceInteraction3f (detached)
+    it_prev: Any  # Interaction3f: the vertex before, as emitters see it (detached)
     pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
     delta_prev: Any  # Bool: that sample was a Dirac one
     active: Any  # Bool
@@ -48,7 +48,7 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> P
         η=mi.Float(1),
         ray_prev=mi.Ray3f(ray),
         pi_prev=dr.zeros(mi.PreliminaryIntersection3f),
-        si_prev=dr.zeros(mi.SurfaceInteraction3f),
+        it_prev=dr.zeros(mi.Interaction3f),
         pdf_prev=mi.Float(1),
         delta_prev=mi.Bool(True),
         active=mi.Bool(active),

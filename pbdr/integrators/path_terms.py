@@ -60,10 +60,18 @@ def face_the_viewer(si: Any, active: Any) -> None:
     si.wi = dr.select(wrong, frame.to_local(wi), si.wi)
 
 
+def reference_point(si: Any) -> Any:
+    """The part of ``si`` that emitter sampling asks for, detached: a small loop variable."""
+    it = dr.zeros(mi.Interaction3f)
+    it.t, it.time, it.wavelengths = dr.detach(si.t), si.time, si.wavelengths
+    it.p, it.n = dr.detach(si.p), dr.detach(si.n)
+    return it
+
+
 def emitted(scene: Any, si: Any, s: Any, active: Any) -> Any:
     """Le toward the previous vertex, weighted against emitter sampling there."""
-    ds = mi.DirectionSample3f(scene, si=dr.detach(si), ref=s.si_prev)
-    pdf_em = scene.pdf_emitter_direction(s.si_prev, ds, ~s.delta_prev)
+    ds = mi.DirectionSample3f(scene, si=dr.detach(si), ref=s.it_prev)
+    pdf_em = scene.pdf_emitter_direction(s.it_prev, ds, ~s.delta_prev)
     return mis_weight(s.pdf_prev, pdf_em) * ds.emitter.eval(si, active)
 
 
