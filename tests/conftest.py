@@ -1,6 +1,8 @@
 """One LLVM variant for all tests; memory and kernels are given back between modules."""
 
 import gc
+import re
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +18,37 @@ def release_memory():
     yield
     gc.collect()
     dr.flush_malloc_cache()
+
+
+MESSAGES = pytest.StashKey[dict]()
+
+
+@pytest.fixture
+def refuse(request):
+    """``refuse(title, words, call, error)``: the call must fail and say all ``words``."""
+    said = request.config.stash.setdefault(MESSAGES, {})
+
+    def check(title, words, call, kind=pbdr.InputError):
+        with pytest.raises(kind) as error:
+            call()
+        message = str(error.value).strip()
+        said[title] = message.splitlines()[-1]
+        for word in [words] if isinstance(words, str) else words:
+            assert word in message
+
+    return check
+
+
+def pytest_addoption(parser):
+    parser.addoption("--table", help="write the messages of tests/test_bad_input.py to this file")
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--table")
+    if not path:
+        return
+    rows = [f"| {title} | {' '.join(m.split())} |" for title, m in sorted(session.config.stash[MESSAGES].items())]
+    head = "# What bad input gets\n\nWritten by `pytest tests/test_bad_input.py --table FILE`.\n\n| input | message |\n|---|---|\n"
+    root = str(session.config.rootpath)
+    text = head + "\n".join(rows).replace(root, ".") + "\n"
+    Path(path).write_text(re.sub(r"/[^ |']*/pytest-[^/ ]*/pytest-\d+/[^/ ]*", "<folder>", text))

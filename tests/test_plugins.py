@@ -50,31 +50,6 @@ def test_import_after_variant():
     assert out.strip() == "6"
 
 
-@pytest.mark.parametrize(
-    "properties, words",
-    [
-        ({"max_dept": 3}, ["max_dept", "Did you mean 'max_depth'"]),
-        ({"max_depth": -2}, ["max_depth", ">= -1"]),
-        ({"rr_depth": 0}, ["rr_depth", ">= 1"]),
-        ({"sppi": 4}, ["sppi", "not available"]),
-        ({"sppp": -1}, ["sppp", ">= 0"]),
-    ],
-)
-def test_bad_parameters(properties, words):
-    with pytest.raises(RuntimeError) as error:
-        mi.load_dict({"type": "prb_edge", **properties})
-    for word in words:
-        assert word in str(error.value)
-
-
-def test_polarized_is_refused():
-    out = python(
-        "import pbdr, mitsuba as mi\nmi.set_variant('llvm_ad_spectral_polarized')\n"
-        "try:\n    mi.load_dict({'type': 'prb_edge'})\nexcept RuntimeError as e:\n    print(e)"
-    )
-    assert "polarization" in out and "llvm_ad_spectral'" in out
-
-
 def test_native_names_are_never_replaced(monkeypatch):
     from pbdr import InputError, plugins
 

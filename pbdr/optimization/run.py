@@ -14,9 +14,9 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import InputError, near_matches
 from ..parameters.collection import Collection
-from ..plugins import set_variant
+from ..plugins import PLUGINS, set_variant
 from ..report.page import write_report
 from ..report.results import write_results
 from ..scene.load import load_file, orbit
@@ -97,7 +97,8 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     try:
         integrator = mi.load_dict(experiment.integrator)
     except RuntimeError as error:
-        raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}") from None
+        near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
+        raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}{near}") from None
     tensors = [mi.TensorXf(t) for t in targets]
     problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss)
     with thread_count(experiment.schedule.threads):

@@ -30,6 +30,10 @@ class Collection:
                 value = require_differentiable(params, key)
                 if is_transform(value):
                     raise InputError(f"'{key}' is a transform; optimize vertex positions instead.")
+                if not np.isfinite(np.array(value)).all():
+                    raise InputError(
+                        f"'{key}' starts with NaN or infinite values; repair the mesh or map it comes from."
+                    )
                 name = spec.representation
                 if name == "auto":
                     name = "large_steps" if is_positions(key) else "bounded" if spec.bounds else "direct"

@@ -9,7 +9,7 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 
-from .meshes import height_field, mesh_file
+from .meshes import dome, mesh_file
 
 CASES: dict[str, Case] = {}
 
@@ -264,10 +264,11 @@ def textured_emitter():
     return world(sky=0, glowing={"type": "rectangle", "to_world": T().scale(4), "emitter": emitter})
 
 
-@case("moving", "wavy.vertex_positions", "random", step=0.01)
+@case("moving", "dome.vertex_positions", "random", step=0.01)
 def shading_normals():
-    mesh = height_field()
-    return world(sky=0, light=environment(), wavy={**mesh, "bsdf": diffuse()})
+    """Light from the front only: where shading and true horizon differ, an environment would add a
+    secondary boundary."""
+    return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
 # ------------------------------------------------------------------------------ silhouettes

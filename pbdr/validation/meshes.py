@@ -49,11 +49,13 @@ def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True) -> dict:
     return {"type": "ply", "filename": path, "face_normals": not normals}
 
 
-def height_field(n: int = 6) -> dict:
-    y, x = np.mgrid[0:n, 0:n] / (n - 1)
-    z = 0.05 * np.sin(4 * x) * np.cos(3 * y)
-    p = np.stack([8 * x - 4, 8 * y - 4, z], -1).reshape(-1, 3)
-    k = (np.mgrid[0 : n - 1, 0 : n - 1][0] * n + np.mgrid[0 : n - 1, 0 : n - 1][1]).ravel()
+def dome(n: int = 6) -> dict:
+    """A coarse convex cap: it has shading normals, but neither outlines nor shadows of its own."""
+    y, x = np.mgrid[0:n, 0:n] * (8 / (n - 1)) - 4
+    z = -0.15 * (x**2 + y**2 - 0.6 * x * y)
+    p = np.stack([x, y, z], -1).reshape(-1, 3)
+    row, column = np.mgrid[0 : n - 1, 0 : n - 1]
+    k = (row * n + column).ravel()
     faces = np.concatenate([np.stack([k, k + 1, k + n + 1], 1), np.stack([k, k + n + 1, k + n], 1)])
     with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
         path = f.name

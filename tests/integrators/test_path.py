@@ -64,11 +64,3 @@ def test_passes_are_an_average(monkeypatch):
     monkeypatch.setattr(module, "MAX_WAVEFRONT", 3000)
     split = render(scene, "prb_edge", 3, range(8), 32).mean((1, 2))
     assert (stats.ttest_ind(whole, split, equal_var=False).pvalue > 1e-4).all()
-
-
-def test_no_such_sensor():
-    from pbdr import InputError
-
-    scene = mi.load_dict(SCENES["glow"]())
-    with pytest.raises((InputError, RuntimeError), match="sensor"):
-        mi.load_dict({"type": "prb_edge"}).render(scene, sensor=3)

@@ -71,20 +71,6 @@ def test_report_files(tmp_path):
     assert {p.name for p in tmp_path.glob("*.png")} == {"derivative.png", "reference.png", "z.png"}
 
 
-def test_bad_requests():
-    scene = CASES["albedo"].scene()
-    with pytest.raises(pbdr.InputError, match=r"Did you mean 'plane\.bsdf\.reflectance\.value'"):
-        gradcheck(scene, "plane.bsdf.reflectanc.value")
-    with pytest.raises(pbdr.InputError, match="at least 4 seeds"):
-        gradcheck(scene, "plane.bsdf.reflectance.value", seeds=2)
-    with pytest.raises(pbdr.InputError, match="Unknown direction"):
-        gradcheck(scene, "plane.bsdf.reflectance.value", "sideways")
-    with pytest.raises(pbdr.InputError, match="is a transform"):
-        gradcheck(scene, "plane.to_world", "uniform")
-    with pytest.raises(pbdr.InputError, match="The direction has 2 numbers"):
-        gradcheck(scene, "plane.bsdf.reflectance.value", [1.0, 2.0])
-
-
 def test_moving_sensor_is_refused():
     scene = CASES["sphere_scale"].scene()
     params = mi.traverse(scene)

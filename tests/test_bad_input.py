@@ -1,0 +1,175 @@
+"""Every bad input gets a message that names the culprit and the remedy.
+
+``pytest tests/test_bad_input.py --table docs/guides/bad-input.md`` writes what was said as a table.
+"""
+
+import os
+import subprocess
+import sys
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+from tiny_scene import SCENE, write_scene
+
+import pbdr
+from pbdr.optimization.experiment import load_experiment
+from pbdr.validation.cases import CASES
+from pbdr.validation.compare import gradcheck
+from pbdr.validation.meshes import uv_sphere
+
+OVERRIDES = {
+    "unknown key": ("schedule.iteration=5", "Did you mean 'iterations'"),
+    "unknown section": ("shedule.iterations=5", "Did you mean 'schedule'"),
+    "wrong type": ('schedule.iterations="many"', "schedule.iterations"),
+    "zero iterations": ("schedule.iterations=0", "greater than or equal to 1"),
+    "unknown loss": ("loss=l3", "loss"),
+    "missing scene": ("scene=scen.xml", "Did you mean 'scene.xml'"),
+    "missing target": ("targets.scene=referenc.xml", "Did you mean 'reference.xml'"),
+    "two kinds of target": ('targets.images=["a.exr"]', "exactly one of"),
+    "no views": ("views.count=0", "no sensor"),
+    "more views a step than views": ("schedule.views_per_step=9", "there are 2 views"),
+    "unknown parameter": ("parameters.0.key=ball.vertex_position", "Did you mean 'ball.vertex_positions'"),
+    "parameter without derivative": ("parameters.0.key=ball.faces", "not differentiable"),
+    "Large Steps on a map": ("parameters.1.representation=large_steps", "needs the vertex positions"),
+    "bounds reversed": ("parameters.1.bounds=[1.0, 0.0]", "not increasing"),
+    "unknown representation": ("parameters.1.representation=spline", "representation"),
+    "unknown integrator": ("integrator.type=prb_edges", "Did you mean 'prb_edge'"),
+    "unknown integrator parameter": ("integrator.max_dept=3", "max_dept"),
+    "override without value": ("schedule.iterations", "expected section.key=value"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_scene(tmp_path / "scene")
+    return tmp_path / "scene"
+
+
+def optimize(folder, *overrides):
+    return lambda: pbdr.optimize(folder, folder=folder.parent / "run", overrides=list(overrides), quiet=True)
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_experiment(folder, refuse, name):
+    override, words = OVERRIDES[name]
+    refuse(f"{name}: `{override}`", words, optimize(folder, override))
+    assert not (folder.parent / "run" / "metrics.jsonl").exists()
+
+
+def test_files(folder, refuse, tmp_path):
+    refuse("missing experiment file", "no such experiment", lambda: pbdr.optimize(tmp_path / "nothing.toml"))
+    (tmp_path / "broken.toml").write_text("scene = [")
+    refuse("broken TOML", "not a valid TOML", lambda: load_experiment(tmp_path / "broken.toml"))
+    refuse("resume of something else", "not a run folder", lambda: pbdr.resume(tmp_path))
+    refuse("missing scene file", "no such scene file", lambda: pbdr.load_file(tmp_path / "a.xml"))
+    old = tmp_path / "old.xml"
+    old.write_text(
+        '<scene version="0.6.0"><sensor type="perspective"><transform name="toWorld">'
+        '<lookAt origin="0,0,0"/></transform></sensor></scene>'
+    )
+    refuse("scene in the format of Mitsuba 0.6", "Mitsuba cannot load this scene", lambda: pbdr.load_file(old))
+    (folder / "start.ply").unlink()
+    refuse("missing mesh file", "start.ply", optimize(folder))
+
+
+def test_images(folder, refuse):
+    same = 'targets.scene=""'
+    for title, name, data, words in (
+        ("target of the wrong size", "size", np.zeros((8, 8, 3), np.float32), "the target is 8x8"),
+        ("NaN in a target", "nan", np.full((16, 16, 3), np.nan, np.float32), "NaN"),
+    ):
+        mi.Bitmap(data).write(str(folder / f"{name}.exr"))
+        refuse(title, words, optimize(folder, f'targets.images=["{name}.exr", "{name}.exr"]', same))
+    mi.Bitmap(np.full((4, 4, 3), 128, np.uint8)).write(str(folder / "grey.png"))
+    (folder / "scene.xml").write_text(SCENE.format(mesh="start.ply", map="grey.png"))
+    refuse("8-bit map to be optimized", "8-bit map", optimize(folder))
+
+
+def test_not_a_number(folder, refuse):
+    data = np.full((4, 4, 3), 0.5, np.float32)
+    data[1, 1] = np.nan
+    mi.Bitmap(data).write(str(folder / "grey.exr"))
+    refuse("NaN in a map", ["ball.bsdf.reflectance.data", "NaN"], optimize(folder))
+    positions = np.array(mi.traverse(uv_sphere(6))["vertex_positions"])
+    lines = (folder / "start.ply").read_bytes()
+    (folder / "start.ply").write_bytes(
+        lines.replace(positions[:3].tobytes(), np.full(3, np.nan, np.float32).tobytes(), 1)
+    )
+    refuse("NaN in a mesh", ["start.ply", "invalid vertex position"], optimize(folder))
+
+
+def test_gradcheck(refuse):
+    scene = CASES["albedo"].scene()
+    key = "plane.bsdf.reflectance.value"
+    refuse("gradcheck: unknown key", f"Did you mean '{key}'", lambda: gradcheck(scene, "plane.bsdf.reflectanc.value"))
+    refuse("gradcheck: too few seeds", "at least 4 seeds", lambda: gradcheck(scene, key, seeds=2))
+    refuse("gradcheck: unknown direction", "Unknown direction", lambda: gradcheck(scene, key, "sideways"))
+    refuse("gradcheck: direction of a number", "is a transform", lambda: gradcheck(scene, "plane.to_world", "uniform"))
+    refuse("gradcheck: direction of the wrong size", "has 2 numbers", lambda: gradcheck(scene, key, [1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"max_dept": 3}, ["max_dept", "Did you mean 'max_depth'"]),
+        ({"max_depth": -2}, ["max_depth", ">= -1"]),
+        ({"rr_depth": 0}, ["rr_depth", ">= 1"]),
+        ({"sppp": -1}, ["sppp", ">= 0"]),
+    ],
+)
+def test_plugin_parameters(refuse, properties, words):
+    title = "plugin: " + ", ".join(f"`{k}={v}`" for k, v in properties.items())
+    refuse(title, words, lambda: mi.load_dict({"type": "prb_edge", **properties}), RuntimeError)
+
+
+def test_sensors(refuse):
+    integrator = mi.load_dict({"type": "prb_edge"})
+    scene = CASES["sphere_scale"].scene()
+    refuse("sensor that is not there", "sensor", lambda: integrator.render(scene, sensor=3), (pbdr.InputError))
+    params = mi.traverse(scene)
+    shape = mi.Transform4f(params["shape.to_world"])
+    x = mi.Float(0)
+    dr.enable_grad(x)
+    params["shape.to_world"] = mi.Transform4f().translate([x, 0, 0]) @ shape
+    params.update()
+    dr.forward(x, flags=dr.ADFlag.ClearEdges)
+    meter = mi.load_dict(
+        {"type": "distant", "film": {"type": "hdrfilm", "width": 1, "height": 1, "rfilter": {"type": "box"}}}
+    )
+    refuse(
+        "sensor without a projection",
+        "perspective",
+        lambda: integrator.render_forward(scene, params, sensor=meter, spp=1),
+        pbdr.UnsupportedError,
+    )
+
+
+def test_polarized(refuse):
+    code = (
+        "import pbdr, mitsuba as mi\nmi.set_variant('llvm_ad_spectral_polarized')\nmi.load_dict({'type': 'prb_edge'})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    def call():
+        raise RuntimeError(run.stderr.strip().splitlines()[-1])
+
+    assert run.returncode == 1
+    refuse("polarized variant", ["polarization", "llvm_ad_spectral'"], call, RuntimeError)
+
+
+def test_command_line_status(folder):
+    env = {**os.environ, "COLUMNS": "200"}
+    command = [sys.executable, "-m", "pbdr", "optimize", str(folder), "--set", "loss=l3"]
+    bad = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert bad.returncode == 2 and "loss" in bad.stderr and "Traceback" not in bad.stderr
+
+
+def test_a_non_manifold_mesh_is_no_error():
+    """Three triangles on one edge: not refused, and the edge is found."""
+    from pbdr.geometry.topology import mesh_edges
+
+    p = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]], np.uint32)
+    assert mesh_edges(p, faces).always.any()
