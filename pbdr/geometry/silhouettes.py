@@ -31,6 +31,8 @@ class EdgeSample:
         shape: ShapePtr, whose outline it is.
         row: UInt32, edge or arc.
         local: Vector3f, what the set needs to follow the material point (`motion`).
+        contour: Bool, the surface lies on one side of it only; else it only bends there.
+        faces: two UInt32, the triangles beside a straight edge.
     """
 
     p: Any
@@ -39,6 +41,15 @@ class EdgeSample:
     shape: Any
     row: Any
     local: Any
+    contour: Any = True
+    faces: tuple[Any, ...] = ()
+
+    def beside(self, hit: Any) -> Any:
+        """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""
+        own = hit.shape == self.shape
+        for face in self.faces[:1]:
+            own &= (hit.prim_index == face) | (hit.prim_index == self.faces[1])
+        return own
 
 
 def _join(parts: list[Any]) -> Any:
@@ -61,10 +72,8 @@ class SegmentSet:
     it: any bent edge of a flat-shaded mesh, and edges with split vertices.
     """
 
-    curved = False
-
     def __init__(self, rows: list[dict]):
-        for key in ("p0", "p1", "qa", "qb", "always", "flat", "shape"):
+        for key in ("p0", "p1", "qa", "qb", "fa", "fb", "odd", "always", "flat", "shape"):
             setattr(self, key, _join([r[key] for r in rows]))
         self.seams = any(r["seams"] for r in rows)
         # Attached positions of all meshes, and the end points of each edge in both faces.
@@ -143,6 +152,8 @@ class SegmentSet:
             t, dtdv = v, mi.Float(1)
         p, tangent = dr.lerp(a, b, t), mi.Vector3f(b - a)
         good = mi.Bool(True)
+        odd = dr.gather(mi.Bool, self.odd, row)
+        contour = self._active(camera, p0, p1, qa, qb, odd, mi.Bool(False), lens, None)
         if camera.kind == "thinlens":
             good = self._active(camera, p0, p1, qa, qb, always, flat, lens, None)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
@@ -153,6 +164,8 @@ class SegmentSet:
             shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), dr.gather(mi.UInt32, self.shape, row)),
             row=row,
             local=mi.Vector3f(along, 0, 0),
+            contour=contour,
+            faces=(dr.gather(mi.UInt32, self.fa, row), dr.gather(mi.UInt32, self.fb, row)),
         )
 
     def motion(self, edge: EdgeSample) -> Any:
@@ -181,7 +194,9 @@ class MeshTopology:
     faces: Any  # UInt32, the mesh's index buffer
     ends: list  # four UInt32 per edge: end points in the first and in the second face
     third: list  # two UInt32 per edge: the remaining corner of each face
-    always: Any  # Bool per edge
+    beside: list  # two UInt32 per edge: the faces
+    odd: Any  # Bool per edge: open, or shared by more than two faces
+    always: Any  # Bool per edge: a discontinuity from everywhere
     split: bool
     count: int
 
@@ -193,9 +208,10 @@ class MeshTopology:
         edges: MeshEdges = mesh_edges(positions, table)
         ends = [mi.UInt32(table[edges.face[:, k], edges.corner[:, k, j]]) for k in range(2) for j in range(2)]
         third = [mi.UInt32(table[edges.face[:, k], 3 - edges.corner[:, k].sum(1)]) for k in range(2)]
+        beside = [mi.UInt32(edges.face[:, k]) for k in range(2)]
         varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
         always = mi.Bool(edges.always | (edges.split if varies else False))
-        return cls(faces, ends, third, always, bool(edges.split.any()), len(edges))
+        return cls(faces, ends, third, beside, mi.Bool(edges.always), always, bool(edges.split.any()), len(edges))
 
     def matches(self, mesh: Any) -> bool:
         return self.faces.index == dr.detach(mesh.faces_buffer()).index
@@ -211,6 +227,9 @@ class MeshTopology:
             "p1": p1,
             "qa": qa,
             "qb": qb,
+            "fa": self.beside[0],
+            "fb": self.beside[1],
+            "odd": self.odd,
             "always": self.always,
             "flat": dr.full(mi.Bool, not mesh.has_vertex_normals(), self.count),
             "shape": dr.full(mi.UInt32, shape_index, self.count),
@@ -231,8 +250,6 @@ class ArcSet:
     Each row is a shape frame (o, x, y, z: origin and axes in world space) and a start parameter.
     Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
     """
-
-    curved = True
 
     def __init__(self, shapes: list[tuple[int, Any]]):
         rows = {k: [] for k in ("shape", "kind", "start", "step", "sign")}

@@ -24,6 +24,7 @@ from .film import BoundaryFilm
 
 OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
 OUTLINE = 8  # assumed length of the outlines, in units of film width + height
+NEARER = 3e-5  # relative distance by which a surface in front must be nearer
 PILOTS = 8192  # points that ask what is visible before the samples are distributed
 HIDDEN = 0.1  # share of the sampling weight that an outline keeps which no pilot sees
 
@@ -111,8 +112,9 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         if camera.is_point:
             active &= z > camera.near
 
-        # One ray on each side. Something nearer covers both sides, unless two outlines are closer
-        # than the offset: then drop the pair.
+        # One ray on each side. A contour is hidden where both meet something nearer: one alone may
+        # do so on the outline's own surface, which bends toward the viewer. Where a surface only
+        # bends, both must see it: a contour closer than the offset would be counted twice.
         offset = OFFSET * max(camera.size)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
@@ -121,9 +123,10 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         side = pos - normal * (sign * offset / length)
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
-        hidden, covers = _hidden(edges, edge, ray, hit)
-        covers |= dr.gather(mi.Bool, covers, lane ^ 1)
-        active &= ~covers & ~(hidden & dr.gather(mi.Bool, hidden, lane ^ 1))
+        own = edge.beside(hit)
+        lost = dr.select(edge.contour, _nearer(edge, ray, hit, NEARER) & ~own, ~own)
+        other = dr.gather(mi.Bool, lost, lane ^ 1)
+        active &= ~dr.select(edge.contour, lost & other, lost | other)
 
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape
@@ -139,13 +142,9 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
 
 
-def _hidden(edges, edge, ray, hit):
-    """Is something nearer than the outline, and does it cover the outline itself?
-
-    A curved shape bends toward the viewer beside its own outline: that hides nothing.
-    """
-    hidden = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 3e-4)
-    return hidden, hidden & (hit.shape != edge.shape) if edges.curved else hidden
+def _nearer(edge, ray, hit, margin):
+    """Does ``hit`` lie before the outline?"""
+    return hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - margin)
 
 
 @dr.syntax
@@ -163,7 +162,7 @@ def _visible_share(integrator, scene, camera, edges):
         wavelength = 0.5 if mi.is_spectral else 0
         ray, _ = camera.ray(pos, camera.sensor.shutter_open(), wavelength, mi.Point2f(0.5))
         hit = integrator.first_hit(scene, ray, active)
-        _, covers = _hidden(edges, edge, ray, hit)
-        seen += dr.select(active & ~covers, 1 / count, 0)
+        # A wide margin: a curved surface before its own outline must not count as hiding it.
+        seen += dr.select(active & (edge.beside(hit) | ~_nearer(edge, ray, hit, 1e-2)), 1 / count, 0)
         k += 1
     return seen

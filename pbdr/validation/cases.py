@@ -326,6 +326,13 @@ for _direction in ("translate_x", "scale"):
         _direction,
         lambda: {**mesh_file(seam=True), "emitter": glow()},
     )
+for _rows, _normals, _name in ((100, True, "fine_mesh"), (200, False, "fine_flat_mesh")):
+    outline(
+        _name,
+        "shape.vertex_positions",
+        "translate_x",
+        lambda rows=_rows, normals=_normals: {**mesh_file(rows, seam=True, normals=normals), "emitter": glow()},
+    )
 outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 
@@ -337,7 +344,7 @@ def lit(name: str, key: str, direction: str, make: Callable[[], dict]):
         plastic = {"type": "roughplastic", "diffuse_reflectance": rgb(0.2, 0.4, 0.7), "alpha": 0.2}
         return world(sky=0, light=environment(), shape={**make(), "bsdf": plastic})
 
-    CASES[name] = Case(name, "silhouette", key, direction, 0.005, build, 2)
+    CASES[name] = Case(name, "silhouette", key, direction, 0.02, build, 2)
 
 
 lit("lit_sphere", "shape.to_world", "translate_x", lambda: {"type": "sphere"})
