@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results" / "bias.json"
 PEERS = {"silhouette": {"type": "prb_projective", "guiding": "none", "sppi": 0}}
 
 
-def measure(case, integrator, seeds=16, efforts=(1, 4, 16)):
+def measure(case, integrator, seeds=16, efforts=(1, 4, 16, 64)):
     """Check one case, with more samples until its error bar is below 1 %."""
     for effort in efforts:
         try:

@@ -62,6 +62,61 @@ class Bounded:
         return latent
 
 
+class Pyramid(Bounded):
+    """A map as a sum of levels: value = low + (high - low) · sigmoid(Σ_l 2^-l up(x_l)).
+
+    Level l = 0 is the coarsest (about 4 texels), each next one doubles the resolution up to that of
+    the map. Coarse levels gather the gradients of many texels, so large areas converge before the
+    noise of single texels does harm: for maps that images constrain weakly, such as roughness.
+
+    Args:
+        bounds: (low, high).
+    """
+
+    def __init__(self, key: str, value: Any, bounds: tuple[float, float] | None = None, **_: Any):
+        super().__init__(key, value, bounds)
+        if not dr.is_tensor_v(value) or value.ndim != 3:
+            raise InputError(f"'{key}': pyramid needs a map [height, width, channels].")
+        self.shape = h, w, channels = value.shape
+        sizes = [(h, w)]
+        while min(sizes[-1]) > 4:
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        self.sizes = sizes[::-1]
+        self.starts = [0]
+        for a, b in self.sizes:
+            self.starts.append(self.starts[-1] + a * b * channels)
+
+    def init(self, value: Any) -> Any:
+        finest = super().init(value).array * 2.0 ** (len(self.sizes) - 1)
+        coarser = self.starts[-2]
+        return dr.concat([dr.zeros(mi.Float, coarser), finest]) if coarser else finest
+
+    def to_scene(self, latent: Any) -> Any:
+        total = mi.Float(0)
+        for level, (start, size) in enumerate(zip(self.starts, self.sizes)):
+            total += 2.0**-level * self._upsample(latent, start, *size)
+        return mi.TensorXf(self.low + (self.high - self.low) / (1 + dr.exp(-total)), self.shape)
+
+    def _upsample(self, latent: Any, start: int, rows: int, columns: int) -> Any:
+        """One level at the resolution of the map, bilinear, clamped at the border."""
+        h, w, channels = self.shape
+        i = dr.arange(mi.UInt32, h * w * channels)
+        c, x, y = i % channels, (i // channels) % w, i // (channels * w)
+        if (rows, columns) == (h, w):
+            return dr.gather(mi.Float, latent, i + start)
+        corners = []
+        for k, n, m in ((y, rows, h), (x, columns, w)):
+            s = dr.clip((mi.Float(k) + 0.5) * (n / m) - 0.5, 0, n - 1)
+            low = mi.UInt32(s)
+            corners.append((low, dr.minimum(low + 1, n - 1), s - mi.Float(low)))
+        (y0, y1, fy), (x0, x1, fx) = corners
+
+        def at(row: Any, column: Any) -> Any:
+            return dr.gather(mi.Float, latent, start + (row * columns + column) * channels + c)
+
+        return dr.lerp(dr.lerp(at(y0, x0), at(y0, x1), fx), dr.lerp(at(y1, x0), at(y1, x1), fx), fy)
+
+
 class LargeSteps:
     """Vertex positions x = (I + λL)⁻¹ u, optimized in u with uniform Adam :cite:`nicolet2021large`.
 
@@ -91,4 +146,4 @@ class LargeSteps:
         return latent
 
 
-REPRESENTATIONS = {"direct": Direct, "bounded": Bounded, "large_steps": LargeSteps}
+REPRESENTATIONS = {"direct": Direct, "bounded": Bounded, "pyramid": Pyramid, "large_steps": LargeSteps}

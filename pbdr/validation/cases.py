@@ -354,7 +354,7 @@ lit(
     "rotate_y",
     lambda: {"type": "cube", "to_world": T().rotate([1, 2, 0.5], 35).scale(0.6)},
 )
-lit("lit_smooth_mesh", "shape.vertex_positions", "translate_x", lambda: mesh_file(24, seam=True))
+lit("lit_smooth_mesh", "shape.vertex_positions", "translate_x", lambda: mesh_file(64, seam=True))
 lit("lit_flat_mesh", "shape.vertex_positions", "scale", lambda: mesh_file(6, seam=False, normals=False))
 
 for _filter in ("box", "tent", "gaussian", "mitchell", "catmullrom", "lanczos"):

@@ -56,10 +56,10 @@ def main():
     lathe(vase_radius, height).write_ply(str(HERE / "vase.ply"))
     v, u = (np.mgrid[0:MAP, 0:MAP] + 0.5) / MAP
     band = (np.sin(2 * np.pi * (6 * u + 2 * v)) > 0) & (np.abs(v - 0.5) < 0.18)
-    glaze = np.stack([0.16 + 0.1 * v, 0.32 + 0.18 * np.cos(3 * v), 0.5 - 0.15 * v], -1)
+    glaze = np.stack([0.26 + 0.1 * v, 0.42 + 0.18 * np.cos(3 * v), 0.6 - 0.15 * v], -1)
     glaze[band] = (0.75, 0.5, 0.16)
     write("colour.exr", glaze)
-    rough = 0.32 + 0.1 * np.sin(4 * np.pi * v) * np.cos(4 * np.pi * u)
+    rough = 0.3 + 0.1 * np.sin(4 * np.pi * v) * np.cos(4 * np.pi * u)
     rough[band] = 0.6
     write("roughness.exr", rough[..., None])
     write("grey.exr", np.full((MAP, MAP, 3), 0.4))

@@ -16,7 +16,7 @@ def make(name):
     if name == "large_steps":
         value = mi.Float(params["vertex_positions"])
         return REPRESENTATIONS[name]("ball.vertex_positions", value, faces=params["faces"], smoothness=10.0), value
-    value = mi.TensorXf(np.random.default_rng(0).uniform(0.1, 0.9, (4, 4, 3)).astype(np.float32))
+    value = mi.TensorXf(np.random.default_rng(0).uniform(0.1, 0.9, (10, 7, 3)).astype(np.float32))
     return REPRESENTATIONS[name]("map.data", value, bounds=(0.0, 1.0)), value
 
 
