@@ -1,13 +1,16 @@
 """What does one frozen optimization step cost beside the same step traced anew?
 
-The vase of the demo (positions, base colour and roughness attached, boundary term included), 64×64,
-4 spp, one view. Prints CPU time of both (interleaved, medians), the difference of their gradients,
+The vase of the demo (positions, base colour and roughness attached, boundary term included), and the
+same object with a diffuse material of one unknown colour: 64×64, 4 spp, one view. Prints CPU time of both (interleaved, medians), the difference of their gradients,
 launches of a frozen step by kind, and what a run of 100 steps compiles after its second step.
 
     python benchmarks/bm_step.py
 """
 
 import json
+import re
+import shutil
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,9 +32,25 @@ RESULTS = HERE / "results" / "step.json"
 SMALL = ["views.count=2", "views.held_out=0", "views.width=64", "views.height=64", "targets.spp=16"]
 
 
-def problem_of(*more):
-    e = load_experiment(HERE.parent / "scenes/vase", [*SMALL, "schedule.spp=4", "schedule.views_per_step=1", *more])
+def problem_of(*more, folder=HERE.parent / "scenes/vase"):
+    e = load_experiment(folder, [*SMALL, "schedule.spp=4", "schedule.views_per_step=1", *more])
     return build(e, Path("/nonexistent"))[0], e.schedule
+
+
+def diffuse_vase(folder):
+    """The vase with a diffuse material of one unknown colour, in ``folder``."""
+    shutil.copytree(HERE.parent / "scenes/vase", folder, dirs_exist_ok=True)
+    bsdf = '<bsdf type="diffuse"><rgb name="reflectance" value="0.5"/></bsdf>'
+    for name in ("scene.xml", "reference.xml"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(re.sub(r'<bsdf type="principled".*?</bsdf>', bsdf, text, flags=re.S))
+    head, *tables = (folder / "optimize.toml").read_text().split("[[parameters]]")
+    last = tables[-1][tables[-1].index("[schedule]") :]
+    colour = '\nkey = "vase.bsdf.reflectance.value"\nrepresentation = "bounded"\n\n'
+    (folder / "optimize.toml").write_text(
+        head.replace("max_depth = 3", "max_depth = 2") + "[[parameters]]".join(["", tables[0], colour + last])
+    )
+    return folder
 
 
 def gradient(problem, step, seed):
@@ -49,8 +68,7 @@ def gradient(problem, step, seed):
     return [np.array(dr.grad(problem.params[key])).ravel() for key in problem.collection.items], spent
 
 
-def frozen_against_plain(rounds=30):
-    problem, schedule = problem_of()
+def frozen_against_plain(problem, schedule, rounds=30):
     for key in problem.collection.items:
         value = dr.detach(problem.params[key])
         problem.params[key] = value
@@ -113,6 +131,8 @@ def hundred_steps():
 
 if __name__ == "__main__":
     mi.set_log_level(mi.LogLevel.Error)
-    result = {**frozen_against_plain(), "run_of_100": hundred_steps()}
+    result = {**frozen_against_plain(*problem_of()), "run_of_100": hundred_steps()}
+    with tempfile.TemporaryDirectory() as folder:
+        result["diffuse"] = frozen_against_plain(*problem_of(folder=diffuse_vase(Path(folder))))
     print(json.dumps(result, indent=1))
     RESULTS.write_text(json.dumps(result, indent=1))

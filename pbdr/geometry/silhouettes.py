@@ -17,7 +17,8 @@ from ..core.errors import UnsupportedError
 from .topology import MeshEdges, mesh_edges
 
 ARCS = 64  # pieces of a circle
-CREASE = 0.5  # sampling weight of an edge that only bends, relative to a contour
+CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
+SEAM = 0.5  # of an edge where texture coordinates or normals jump
 
 
 @dataclass
@@ -84,7 +85,11 @@ class SegmentSet:
             ends.append([v + base for v in r["ends"]])
             base += dr.width(r["positions"]) // 3
         self.ends = [_join([e[k] for e in ends]) for k in range(4)]
-        dr.eval(self.p0, self.p1, self.qa, self.qb, self.always, self.flat, self.ends)
+        self._corners = (self.p0, self.p1, self.qa, self.qb)
+        na, nb = (dr.normalize(dr.cross(self.p1 - self.p0, q - self.p0)) for q in (self.qa, self.qb))
+        # Sine of the angle between the faces, 1 beyond a right angle; coplanar corners: na = -nb.
+        self.bend = dr.select(dr.dot(na, nb) > 0, 1, dr.norm(dr.cross(na, nb)))
+        dr.eval(*self._corners, self.bend, self.odd, self.always, self.flat, self.ends)
 
     def __len__(self) -> int:
         return dr.width(self.p0)
@@ -131,12 +136,12 @@ class SegmentSet:
     def weights(self, camera: Any) -> Any:
         """Sampling weight: length in pixels of each active edge, clipped to what the film can see."""
         slack = camera.radius if camera.kind == "thinlens" else None
-        ends = (camera, self.p0, self.p1, self.qa, self.qb, self.always)
-        active = self._active(*ends, self.flat, mi.Vector2f(0), slack)
-        # Creases inside an outline show less contrast: fewer samples.
-        contour = self._active(*ends, mi.Bool(False), mi.Vector2f(0), slack)
+        active = self._active(camera, *self._corners, self.always, self.flat, mi.Vector2f(0), slack)
+        # Creases inside an outline show less contrast, about proportional to their angle.
+        contour = self._active(camera, *self._corners, self.odd, mi.Bool(False), mi.Vector2f(0), slack)
+        contrast = dr.select(self.always, SEAM, CREASE * self.bend)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
-        length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, CREASE)
+        length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, contrast)
         return dr.select(active & dr.isfinite(length), length, 0)
 
     def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
