@@ -39,6 +39,8 @@ def trace(
     Z: Any = 0,
     δL: Any = 0,
     rim_shape: Any = None,
+    first_emission: Any = None,
+    segments: Any = None,
 ):
     """Trace one path per lane.
 
@@ -52,6 +54,8 @@ def trace(
         L, Z: in a derivative pass, what the primal pass returned.
         δL: adjoint radiance in backward mode.
         rim_shape: shape whose silhouette is being sampled (see `path_terms.face_the_viewer`).
+        first_emission: Float or ``None``, factor on what the first vertex emits.
+        segments: UInt32 or ``None``, longest path of each lane (default ``max_depth``).
 
     Returns:
         ``(L or δL, valid, L, Z)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum.
@@ -60,6 +64,7 @@ def trace(
     context = mi.BSDFContext()
     s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, active)
 
+    limit = max_depth if segments is None else segments
     while dr.hint(s.active, max_iterations=max_depth, label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
@@ -79,9 +84,11 @@ def trace(
             active_next &= ~((s.depth == 0) & ~si.is_valid())
         with dr.resume_grad(when=not primal):
             emission = terms.emitted(scene, si, s, active_next)
+        if dr.hint(first_emission is not None, mode="scalar"):
+            emission = emission * dr.select(s.depth == 0, first_emission, 1)
 
         # ------------------------- Emitter sampling -------------------------
-        active_next &= (s.depth + 1 < max_depth) & si.is_valid()
+        active_next &= (s.depth + 1 < limit) & si.is_valid()
         active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
         u_em = sampler.next_2d()
         ds, em_weight = scene.sample_emitter_direction(si, u_em, True, active_em)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import UnsupportedError
-from ..scene.sensors import get_sensor
-from .primary_edges import primary_backward, primary_forward
+import drjit as dr
+import mitsuba as mi
+
+from ..geometry.scene_edges import SceneEdges
+from ..scene.sensors import cameras, get_sensor
+from .boundary import boundary_backward, boundary_forward
+from .indirect import Indirect
+from .primary_edges import primary_records
 from .render import PathIntegrator
+from .secondary_edges import secondary_record
+from .shadow_edges import shadow_record
 
 
 class EdgeIntegrator(PathIntegrator):
@@ -38,28 +45,45 @@ class EdgeIntegrator(PathIntegrator):
         super().__init__(props)
         self.sppp = props.get("sppp", None)
         self.sppi = props.get("sppi", None)
-        if self.sppi:
-            raise UnsupportedError(
-                f"prb_edge: sppi={self.sppi} asks for the indirect boundary, which is not available yet;"
-                " remove it or set it to 0. Shadows and reflections of moving shapes are then"
-                " differentiated by the interior term alone."
-            )
         self.topologies: dict = {}  # mesh adjacency, kept from render to render
 
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         sensor = get_sensor(scene, sensor)
         result = super().render_forward(scene, params, sensor, seed, spp)
-        spp_p = self._boundary_samples(scene, sensor, spp)
-        if spp_p > 0:
-            result += primary_forward(self, scene, sensor, seed, spp_p, self.topologies)
+        for records in self._boundaries(scene, sensor, seed, spp):
+            result += boundary_forward(sensor, records)
         return result
 
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         sensor = get_sensor(scene, sensor)
         super().render_backward(scene, params, grad_in, sensor, seed, spp)
-        spp_p = self._boundary_samples(scene, sensor, spp)
-        if spp_p > 0:
-            primary_backward(self, scene, sensor, seed, spp_p, self.topologies, grad_in)
+        for records in self._boundaries(scene, sensor, seed, spp):
+            boundary_backward(sensor, records, grad_in)
 
-    def _boundary_samples(self, scene, sensor, spp):
-        return self.samples(self.sppp, spp, sensor) if scene.shapes_grad_enabled() else 0
+    def _boundaries(self, scene, sensor, seed, spp):
+        """Samplers of discontinuities, one after the other."""
+        if not scene.shapes_grad_enabled():
+            return
+        primary = self.samples(self.sppp, spp, sensor)
+        if primary > 0:
+            yield primary_records(self, scene, sensor, seed, primary, self.topologies)
+        indirect = self.samples(self.sppi, spp, sensor)
+        if indirect > 0 and self.max_depth != 1:
+            yield self._indirect_records(scene, sensor, seed, indirect)
+
+    def _indirect_records(self, scene, sensor, seed, spp):
+        edges = SceneEdges(scene, self.topologies, statics=True)
+        if not len(edges):
+            return
+        for k, camera in enumerate(cameras(sensor)):
+            context = Indirect(self, scene, camera, edges, spp)
+            for j, sampler in enumerate((secondary_record, shadow_record)):
+                if sampler is shadow_record and not context.lights:
+                    continue
+                stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xA511E9B3, mi.UInt32(2 * k + j))[0]
+                dr.make_opaque(stream)
+                record = sampler(context, stream)
+                with dr.resume_grad():
+                    attached = dr.grad_enabled(record.speed)
+                if attached:
+                    yield record

@@ -10,17 +10,14 @@ stratified along them, and both sides are traced with the same random numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import drjit as dr
 import mitsuba as mi
 
-from ..geometry.silhouettes import moving_edges
+from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras
-from .film import BoundaryFilm
+from .boundary import EdgeRecord
 
 OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
 OUTLINE = 8  # assumed length of the outlines, in units of film width + height
@@ -34,48 +31,9 @@ def sample_count(camera: Camera, spp: int) -> int:
     return max(64, int(spp * OUTLINE * (camera.size[0] + camera.size[1])))
 
 
-@dataclass
-class EdgeRecord:
-    """Edge samples after both sides were traced; two lanes each, one per side.
-
-    ``value * v`` and ``alpha * v`` are what a sample adds at ``pos`` (pixels) when its outline moves
-    with normal speed ``v`` (pixels per unit of the parameter, times |ds/dt|).
-    """
-
-    pos: Any
-    value: Any
-    alpha: Any
-    wavelengths: Any
-    active: Any
-    speed: Any  # attached; only its derivative has a meaning
-
-
-def primary_forward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict) -> Any:
-    """Derivative image of the primary boundary for the tangents set on moving shapes."""
-    with dr.suspend_grad():
-        film = BoundaryFilm(sensor)
-        for r in edge_records(integrator, scene, sensor, seed, spp, cache):
-            with dr.resume_grad():
-                v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
-            film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
-        return film.image()
-
-
-def primary_backward(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, cache: dict, grad_in: Any) -> None:
-    """Add the gradient of the primary boundary to the parameters of moving shapes."""
-    with dr.suspend_grad():
-        film = BoundaryFilm(sensor)
-        adjoint = film.adjoint(grad_in, film.expected_weight)
-        for r in edge_records(integrator, scene, sensor, seed, spp, cache):
-            weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
-            with dr.resume_grad():
-                dr.backward_from(r.speed * weight, flags=dr.ADFlag.ClearInterior)
-        dr.eval()
-
-
-def edge_records(integrator, scene, sensor, seed, spp, cache):
+def primary_records(integrator, scene, sensor, seed, spp, cache):
     """Sample every set of moving edges through every camera of ``sensor``."""
-    sets = moving_edges(scene, cache)
+    sets = edge_sets(scene, cache)
     for k, camera in enumerate(cameras(sensor)):
         for j, edges in enumerate(sets):
             # Opaque: a literal would be compiled into the kernel.

@@ -70,6 +70,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         first_hit=None,
         rim_shape=None,
         replay=None,
+        first_emission=None,
+        segments=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
@@ -89,13 +91,15 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             mi.Bool(active),
             max_depth=self.max_depth,
             rr_depth=self.rr_depth,
-            hide_emitters=self.hide_emitters,
+            hide_emitters=self.hide_emitters and segments is None,  # only what the sensor sees
             traits=SceneTraits(scene),
             replay=(not primal) if replay is None else replay,
             L=L,
             Z=Z,
             δL=0 if δL is None else δL,
             rim_shape=rim_shape,
+            first_emission=first_emission,
+            segments=segments,
         )
         return value, valid, [], (L, Z)
 

@@ -11,6 +11,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.recording import freeze
 from ..losses.image import LOSSES
 from ..parameters.collection import Collection
 from .experiment import Schedule
@@ -90,7 +91,7 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
         with dr.isolate_grad():  # stop at the scene parameters, as a frozen function does
             return step(params, target, seed)
 
-    return dr.freeze(step) if schedule.freeze else isolated
+    return freeze(step) if schedule.freeze else isolated
 
 
 def prepare(problem: Problem) -> None:

@@ -8,6 +8,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError
+from .viewpoint import Viewpoint
 
 KINDS = {"PerspectiveCamera": "perspective", "ThinLensCamera": "thinlens", "OrthographicCamera": "orthographic"}
 
@@ -65,11 +66,11 @@ class Camera:
             return mi.Vector2f(0)
         return mi.Vector2f(mi.warp.square_to_uniform_disk_concentric(sample) * self.radius)
 
-    def viewpoint(self, lens: Any) -> Any:
-        """World position of the lens point; the viewing direction for orthographic sensors."""
+    def view(self, lens: Any) -> Viewpoint:
+        """The lens point in the world; the viewing direction for orthographic sensors."""
         if self.is_point:
-            return self.to_world @ mi.Point3f(lens.x, lens.y, 0)
-        return mi.Point3f(dr.normalize(self.to_world @ mi.Vector3f(0, 0, 1)))
+            return Viewpoint(self.to_world @ mi.Point3f(lens.x, lens.y, 0))
+        return Viewpoint(mi.Point3f(dr.normalize(self.to_world @ mi.Vector3f(0, 0, 1))), False)
 
     def project(self, p: Any, lens: Any) -> tuple[Any, Any]:
         """Film position in pixels (Point2f) and depth of a world point ``p`` (may be attached)."""

@@ -71,6 +71,29 @@ def test_killed_run_resumes_bit_for_bit(scene_folder, whole, tmp_path):
         assert (again.values[key] == value).all(), key
 
 
+def test_scenes_freed_while_a_step_is_recorded(scene_folder, tmp_path):
+    """Mitsuba aborts if that happens: the collector must wait."""
+    code = f"""
+import gc, pbdr
+pbdr.set_variant("llvm_ad_rgb")
+import mitsuba as mi
+render = mi.render
+def littering(*args, **more):
+    cycle = [waiting.pop()]
+    cycle.append(cycle)
+    del cycle
+    if gc.isenabled():
+        gc.collect()
+    return render(*args, **more)
+waiting = [mi.load_dict({{"type": "scene", "c": {{"type": "cube"}}}}) for _ in range(100)]
+mi.render = littering
+pbdr.optimize({str(scene_folder)!r}, overrides=["schedule.iterations=2"], folder={str(tmp_path / "run")!r}, quiet=True)
+print("finished")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "finished" in done.stdout, done.stderr
+
+
 def test_unreadable_checkpoint_is_passed_over(tmp_path):
     checkpoint.save(tmp_path, 1, {"a": np.ones(2)}, {})
     (tmp_path / "step-000000002.npz").write_bytes(b"cut off")

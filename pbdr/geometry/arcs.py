@@ -1,0 +1,198 @@
+"""Curved outlines of spheres, disks and cylinders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from .edge_sample import EdgeBounds, EdgeSample, join
+
+ARCS = 64  # pieces of a circle
+RIM, SPHERE, LINE = 0, 1, 2
+
+
+class ArcSet:
+    """Outlines of spheres, disks and cylinders, cut into short arcs.
+
+    Each row is a shape frame (o, x, y, z: origin and axes in world space) and a start parameter.
+    Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
+    """
+
+    def __init__(self, shapes: list[tuple[int, Any]]):
+        rows = {k: [] for k in ("shape", "kind", "start", "step", "sign")}
+        frames = {k: [] for k in "oxyz"}
+        k = dr.arange(mi.Float, ARCS)
+        kinds: list[int] = []
+        for index, shape in shapes:
+            with dr.resume_grad():
+                m = mi.traverse(shape)["to_world"]
+                o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
+                top = o + z
+            name = shape.class_name()
+            pieces = []
+            if name in ("Disk", "Cylinder"):
+                pieces.append((RIM, o, 1 if name == "Cylinder" else 0))
+            if name == "Cylinder":
+                pieces += [(RIM, top, -1), (LINE, o, 1), (LINE, o, -1)]
+            if name == "Sphere":
+                pieces.append((SPHERE, o, 0))
+            for kind, origin, sign in pieces:
+                kinds.append(kind)
+                step = 1 / ARCS if kind == LINE else dr.two_pi / ARCS
+                for key, value in (("kind", kind), ("shape", index)):
+                    rows[key].append(dr.full(mi.UInt32, value, ARCS))
+                rows["start"].append(k * step)
+                rows["step"].append(dr.full(mi.Float, step, ARCS))
+                rows["sign"].append(dr.full(mi.Float, sign, ARCS))
+                with dr.resume_grad():
+                    for key, value in zip("oxyz", (origin, x, y, z)):
+                        frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
+        self._whole = np.concatenate(
+            [np.arange(i * ARCS, (i + 1) * ARCS if k == RIM else i * ARCS + 1) for i, k in enumerate(kinds)]
+        )
+        for key, parts in rows.items():
+            setattr(self, key, join(parts))
+        with dr.resume_grad():
+            self.attached = [join(frames[key]) for key in "oxyz"]
+        self.o, self.x, self.y, self.z = (dr.detach(v) for v in self.attached)
+        dr.eval(self.shape, self.kind, self.start, self.step, self.sign, self.o, self.x, self.y, self.z)
+
+    def __len__(self) -> int:
+        return dr.width(self.start)
+
+    @staticmethod
+    def _point(view, kind, sign, o, x, y, z, t):
+        """x(t), dx/dt and whether the outline exists from this viewpoint."""
+        # Sphere: the circle of tangent points.
+        r = dr.norm(x)
+        to = view.toward(o)
+        d = dr.norm(to)
+        sin2 = dr.select(view.finite, dr.square(r / d), 0)
+        axis = to / d
+        frame = mi.Frame3f(axis)
+        rho = r * dr.safe_sqrt(1 - sin2)
+        sphere = kind == SPHERE
+        c = dr.select(sphere, o - to * sin2, o)
+        ax = dr.select(sphere, frame.s * rho, x)
+        ay = dr.select(sphere, frame.t * rho, y)
+        exists = ~sphere | (sin2 < 1)
+        sin, cos = dr.sincos(t)
+        p, tangent = c + ax * cos + ay * sin, ay * cos - ax * sin
+        # Cylinder: the two lines where the viewpoint lies in the tangent plane.
+        local = _into_frame(x, y, z) @ -to
+        distance = dr.sqrt(dr.square(local.x) + dr.square(local.y))
+        angle = dr.atan2(local.y, local.x)
+        reach = dr.select(view.finite, dr.safe_acos(1 / distance), 0.5 * dr.pi)
+        sin, cos = dr.sincos(angle + sign * reach)
+        line = kind == LINE
+        p = dr.select(line, o + x * cos + y * sin + z * t, p)
+        tangent = dr.select(line, z, tangent)
+        exists &= ~line | ~mi.Bool(view.finite) | (distance > 1)
+        return mi.Point3f(p), mi.Vector3f(tangent), exists
+
+    def weights(self, camera: Any) -> Any:
+        """Length on the film in pixels of each arc (its chord); 0 outside the film."""
+        lens = mi.Vector2f(0)
+        args = (camera.view(lens), self.kind, self.sign, self.o, self.x, self.y, self.z)
+        a, _, exists = self._point(*args, self.start)
+        b, _, _ = self._point(*args, self.start + self.step)
+        s0, z0 = camera.project(a, lens)
+        s1, z1 = camera.project(b, lens)
+        pad = dr.maximum(camera.blur(z0), camera.blur(z1)) + dr.norm(s1 - s0)
+        low, high = camera.window()
+        seen = dr.all((dr.maximum(s0, s1) >= low - pad) & (dr.minimum(s0, s1) <= high + pad))
+        length = dr.norm(s1 - s0)
+        if camera.is_point:
+            near = camera.near
+            seen &= (z0 > near) | (z1 > near)
+            # An arc through the near plane has no meaningful chord.
+            length = dr.select((z0 > near) & (z1 > near), length, dr.max(camera.size))
+        return dr.select(exists & seen & dr.isfinite(length), length, 0)
+
+    def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
+        """The point at fraction ``u`` of arc ``row``, on the outline seen from ``lens``."""
+        start, step = dr.gather(mi.Float, self.start, row), dr.gather(mi.Float, self.step, row)
+        edge = self.at(camera.view(lens), row, dr.fma(u, step, start), scene)
+        edge.dt *= step
+        return edge
+
+    def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
+        """The point with curve parameter ``t`` (angle, or share of the height for lines)."""
+        kind, shape = dr.gather(mi.UInt32, self.kind, row), dr.gather(mi.UInt32, self.shape, row)
+        sign = dr.gather(mi.Float, self.sign, row)
+        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        p, tangent, exists = self._point(view, kind, sign, mi.Point3f(o), x, y, z, t)
+        inside = dr.select((kind == RIM) & (sign != 0), z * sign, o - mi.Vector3f(p))
+        return EdgeSample(
+            p=p,
+            tangent=tangent,
+            dt=dr.select(exists, mi.Float(1), 0),
+            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
+            row=row,
+            local=_into_frame(x, y, z) @ (p - mi.Point3f(o)),
+            inside=dr.select(kind == LINE, o + z * t - mi.Vector3f(p), inside),
+            curved=True,
+        )
+
+    def closed(self, row: Any) -> Any:
+        """Bool: a circle that slides over its surface."""
+        return dr.gather(mi.UInt32, self.kind, row) == SPHERE
+
+    def angle(self, view: Any, row: Any, direction: Any) -> Any:
+        """Parameter of the point on a sphere's outline in ``direction``."""
+        o = mi.Point3f(dr.gather(mi.Vector3f, self.o, row))
+        local = mi.Frame3f(dr.normalize(view.toward(o))).to_local(mi.Vector3f(direction))
+        return dr.atan2(local.y, local.x)
+
+    def parameter(self, view: Any, row: Any, edge: EdgeSample, start: Any) -> Any:
+        """Parameter of the point ``edge`` on the outline seen from ``view``, at or after ``start``."""
+        kind = dr.gather(mi.UInt32, self.kind, row)
+        o = mi.Point3f(dr.gather(mi.Vector3f, self.o, row))
+        around = self.angle(view, row, edge.p - o)
+        t = dr.select(kind == SPHERE, around, dr.atan2(edge.local.y, edge.local.x))
+        t -= dr.two_pi * dr.floor((t - start) / dr.two_pi)
+        return dr.select(kind == LINE, edge.local.z, t)
+
+    def whole(self) -> tuple[Any, Any, Any]:
+        """Curves for a search from changing viewpoints: (row, start, length) in the curve parameter.
+
+        A rim stays cut into arcs; outlines that slide over the surface are one curve.
+        """
+        row = mi.UInt32(self._whole)
+        start, step, kind = (dr.gather(type(x), x, row) for x in (self.start, self.step, self.kind))
+        return row, start, dr.select(kind == RIM, step, step * ARCS)
+
+    def bounds(self, row: Any, start: Any, length: Any) -> EdgeBounds:
+        """Bounds of the curves that `whole` lists."""
+        o, x, y, z = (mi.Point3f(dr.gather(mi.Vector3f, v, row)) for v in (self.o, self.x, self.y, self.z))
+        kind = dr.gather(mi.UInt32, self.kind, row)
+        radius = dr.maximum(dr.norm(mi.Vector3f(x)), dr.norm(mi.Vector3f(y)))
+        far = dr.select(kind == LINE, o + z, o)
+        sin, cos = dr.sincos(start + 0.5 * length)
+        middle = o + x * cos + y * sin
+        rim = kind == RIM
+        low = dr.select(rim, middle, dr.minimum(o, far))
+        high = dr.select(rim, middle, dr.maximum(o, far))
+        reach = dr.select(rim, radius * length * 0.5, radius)
+        return EdgeBounds(
+            low=low - mi.Vector3f(reach),
+            high=high + mi.Vector3f(reach),
+            first=dr.zeros(mi.Vector3f, dr.width(row)),
+            second=dr.zeros(mi.Vector3f, dr.width(row)),
+            free=dr.full(mi.Bool, True, dr.width(row)),
+            contour=dr.select(kind == LINE, dr.norm(mi.Vector3f(z)), radius * length),
+            crease=dr.zeros(mi.Float, dr.width(row)),
+        )
+
+    def motion(self, edge: EdgeSample) -> Any:
+        """World position of a sample, attached to its shape's transform; its value is ``edge.p``."""
+        o, x, y, z = (dr.gather(mi.Vector3f, v, edge.row) for v in self.attached)
+        return mi.Point3f(o + x * edge.local.x + y * edge.local.y + z * edge.local.z)
+
+
+def _into_frame(x: Any, y: Any, z: Any) -> Any:
+    """Matrix from world vectors to coordinates along the axes x, y, z."""
+    return dr.rcp(mi.Matrix3f(x.x, y.x, z.x, x.y, y.y, z.y, x.z, y.z, z.z))

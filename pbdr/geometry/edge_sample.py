@@ -1,0 +1,74 @@
+"""What every set of boundary curves returns: a point on a curve, and what lies beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+
+
+@dataclass
+class EdgeSample:
+    """A point on a boundary curve. ``x(t)`` is the curve, ``t`` any parameter.
+
+    Attributes:
+        p: Point3f, world position x(t).
+        tangent: Vector3f, dx/dt.
+        dt: Float, 1 / density of t, the probability of the row excluded; 0 for no sample.
+        shape: ShapePtr, whose outline it is.
+        row: UInt32, edge or arc.
+        local: Vector3f, what the set needs to follow the material point (`motion`).
+        inside: Vector3f, from the point to the surface (where that lies on one side only).
+        contour: Bool, the surface lies on one side of it only; else it only bends there.
+        faces: two UInt32, the triangles beside a straight edge.
+        curved: Bool, the outline of a curved shape, which has no faces.
+    """
+
+    p: Any
+    tangent: Any
+    dt: Any
+    shape: Any
+    row: Any
+    local: Any
+    inside: Any = None
+    contour: Any = True
+    faces: tuple[Any, ...] = ()
+    curved: Any = False
+
+    def beside(self, hit: Any) -> Any:
+        """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""
+        own = hit.shape == self.shape
+        for face in self.faces[:1]:
+            own &= self.curved | (hit.prim_index == face) | (hit.prim_index == self.faces[1])
+        return own
+
+
+@dataclass
+class EdgeBounds:
+    """Conservative bounds of boundary curves, one row each.
+
+    Attributes:
+        low, high: Point3f, box around the curve, from wherever it is seen.
+        first, second: Vector3f, normals of the faces beside a straight edge, on the same side of the
+            surface: it is a contour seen from where they face differently.
+        free: Bool, may be a contour from everywhere (open or curved); the normals do not matter.
+        contour, crease: Float, lengths that weigh the curve where it is a contour, or only bends.
+    """
+
+    low: Any
+    high: Any
+    first: Any
+    second: Any
+    free: Any
+    contour: Any
+    crease: Any
+
+
+def join(parts: list[Any]) -> Any:
+    """Concatenate arrays or 3-D points."""
+    if len(parts) == 1:
+        return parts[0]
+    if dr.depth_v(parts[0]) == 1:
+        return dr.concat(parts)
+    return type(parts[0])(*(dr.concat([p[k] for p in parts]) for k in range(3)))

@@ -1,0 +1,251 @@
+"""Choose an outline seen from a point without looking at all edges: a tree with bounds.
+
+Each node has a sphere around its curves and a cone around the normals beside them. Seen from a
+query point, a node whose normals all face it, or all face away, has no contour and is left out
+exactly (zero density only where the integrand is zero). The rest is chosen in proportion to
+length / distance², and to a kernel around a direction of interest, such as a sample of the BSDF:
+a heavy-tailed one whose width is that of the lobe. The tree is a complete 4-ary heap over curves
+in Morton order; it is refitted on the device, one kernel per level.
+After :cite:`li2018differentiable`; its bounds in dual space are replaced by normal cones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from .edge_sample import EdgeBounds
+
+FAN = 4
+SLACK = 1e-3  # radians that widen every cone, against rounding
+
+
+@dataclass
+class Query:
+    """What is asked from a viewpoint.
+
+    Attributes:
+        view: Viewpoint.
+        statics: Float, weight of curves that do not move (0 where only moving ones matter).
+        lobe: Vector3f or ``None``, direction of interest.
+        width2: Float, squared angular width of the kernel around it.
+        normal: Vector3f or ``None``: curves below its plane are left out where ``opaque`` holds.
+        opaque: Bool.
+        creases: whether curves that only bend count.
+    """
+
+    view: Any
+    statics: Any
+    lobe: Any = None
+    width2: Any = None
+    normal: Any = None
+    opaque: Any = True
+    creases: bool = True
+
+
+class EdgeTree:
+    """A hierarchy over boundary curves.
+
+    Args:
+        bounds: of all curves, near ones near each other.
+        moving: Bool, whether a curve belongs to a shape that is attached to the AD graph.
+        boost: Float, factor on the sampling weight.
+    """
+
+    def __init__(self, bounds: EdgeBounds, moving: Any, boost: Any):
+        self.count = dr.width(bounds.contour)
+        self.depth = 0
+        while FAN**self.depth < self.count:
+            self.depth += 1
+        first = self._first(self.depth)
+        nodes = first + FAN**self.depth
+        self.sphere, self.cone, self.weight = (dr.zeros(mi.Float, 4 * nodes) for _ in range(3))
+        self.extent = dr.zeros(mi.Float, 8 * nodes)  # box, angle, mean share of contour: for refitting
+        axis = bounds.first + bounds.second
+        folded = bounds.free | (dr.squared_norm(axis) < 1e-6)
+        axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
+        angle = 0.5 * dr.safe_acos(dr.dot(bounds.first, bounds.second))
+        angle = dr.select(folded, 0.5 * dr.pi, angle + SLACK)
+        move, rest = dr.select(moving, boost, 0), dr.select(moving, 0, boost)
+        weights = (bounds.contour * move, bounds.contour * rest, bounds.crease * move, bounds.crease * rest)
+        # Above the leaves, the length that is a contour on average over directions.
+        mean = dr.minimum(angle * (4 / dr.pi), 1) + 1e-3
+        leaf = dr.arange(mi.UInt32, self.count)
+        self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, mean)
+        # Leaves are tested exactly.
+        self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
+        free = dr.select(bounds.free, mi.Float(1), 0)
+        for k, v in enumerate((*bounds.first, free, *bounds.second)):
+            dr.scatter(self.normals, v, leaf * 8 + k)
+        dr.eval(self.sphere, self.cone, self.weight, self.extent, self.normals)
+        for level in reversed(range(self.depth)):
+            self._refit(level)
+
+    @staticmethod
+    def _first(level: int) -> int:
+        return (FAN**level - 1) // (FAN - 1)
+
+    def _store(self, node, low, high, axis, angle, weights, mean=1.0):
+        centre = 0.5 * (low + high)
+        radius = 0.5 * dr.norm(high - low)
+        zero = mi.Float(0)
+        wide = angle >= 0.5 * dr.pi
+
+        def put(target, offset, stride, *values):
+            for k, v in enumerate(values):
+                dr.scatter(target, v, node * stride + offset + k)
+
+        put(self.sphere, 0, 4, centre.x, centre.y, centre.z, radius)
+        put(self.cone, 0, 4, axis.x, axis.y, axis.z, dr.select(wide, 2, dr.sin(angle)))
+        put(self.weight, 0, 4, *weights)
+        put(self.extent, 0, 8, low.x, low.y, low.z, angle)
+        put(self.extent, 4, 8, high.x, high.y, high.z, mean + zero)
+
+    def _refit(self, level: int) -> None:
+        node = dr.arange(mi.UInt32, FAN**level) + self._first(level)
+        low, high = mi.Point3f(dr.inf), mi.Point3f(-dr.inf)
+        total = [mi.Float(0)] * 4
+        children = []
+        for k in range(FAN):
+            child = node * FAN + 1 + k
+            weights = dr.gather(mi.Vector4f, self.weight, child)
+            a, b = (dr.gather(mi.Vector4f, self.extent, 2 * child + j) for j in range(2))
+            some = dr.max(weights) > 0
+            low = dr.select(some, dr.minimum(low, mi.Point3f(a.x, a.y, a.z)), low)
+            high = dr.select(some, dr.maximum(high, mi.Point3f(b.x, b.y, b.z)), high)
+            mean = (b.w, b.w, 1, 1)
+            total = [t + w * m for t, w, m in zip(total, weights, mean)]
+            cone = dr.gather(mi.Vector4f, self.cone, child)
+            children.append((some, mi.Vector3f(cone.x, cone.y, cone.z), a.w))
+        # Normals count up to their sign: turn all axes to the side of the first.
+        axis = mi.Vector3f(0)
+        for some, n, _ in children:
+            axis += dr.select(some, dr.select(dr.dot(axis, n) < 0, -n, n), 0)
+        long = dr.norm(axis)
+        axis = dr.select(long > 1e-3, axis / long, mi.Vector3f(0, 0, 1))
+        angle = dr.select(long > 1e-3, mi.Float(0), 0.5 * dr.pi)
+        for some, n, own in children:
+            apart = dr.safe_acos(dr.abs(dr.dot(axis, n)))
+            angle = dr.select(some, dr.maximum(angle, apart + own), angle)
+        empty = dr.max(mi.Vector4f(*total)) <= 0
+        low, high = (dr.select(empty, mi.Point3f(0), x) for x in (low, high))
+        self._store(node, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total)
+        dr.eval(self.sphere, self.cone, self.weight, self.extent)
+
+    # ---------------------------------------------------------------- importance
+
+    def _importance(self, query: Query, node: Any, leaf: bool) -> tuple[Any, Any]:
+        """Float twice: without and with the kernel around the lobe."""
+        sphere = dr.gather(mi.Vector4f, self.sphere, node)
+        w = dr.gather(mi.Vector4f, self.weight, node)
+        centre, radius = mi.Point3f(sphere.x, sphere.y, sphere.z), sphere.w
+        to = query.view.toward(centre)
+        finite = query.view.finite
+        d2, r2 = dr.squared_norm(to), dr.square(radius)
+        inside = mi.Bool(finite) & (d2 <= r2)
+        inv = dr.rsqrt(dr.maximum(d2, 1e-20))
+        sin_r = dr.select(finite, dr.minimum(radius * inv, 1), 0)
+        if leaf:
+            row = 2 * (node - self._first(self.depth))
+            a, b = (dr.gather(mi.Vector4f, self.normals, row + k) for k in range(2))
+            edge_on = a.w > 0
+            edge_on |= dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z)) < 0
+        else:
+            # Some normal of the cone is perpendicular to some view ray into the sphere.
+            cone = dr.gather(mi.Vector4f, self.cone, node)
+            cos_r, cos_a = dr.safe_sqrt(1 - sin_r * sin_r), dr.safe_sqrt(1 - cone.w * cone.w)
+            slope = dr.abs(dr.dot(mi.Vector3f(cone.x, cone.y, cone.z), to)) * inv
+            edge_on = (cone.w > 1) | inside | (cos_a * cos_r <= cone.w * sin_r)
+            edge_on |= slope <= cone.w * cos_r + cos_a * sin_r
+        value = dr.select(edge_on, dr.fma(query.statics, w.y, w.x), 0)
+        if query.creases:
+            value += dr.fma(query.statics, w.w, w.z)
+        value /= dr.select(finite, dr.maximum(d2, dr.maximum(r2, 1e-20)), 1)
+        if query.normal is not None:
+            value = dr.select(mi.Bool(query.opaque) & (dr.dot(query.normal, to) < -radius), 0, value)
+        if query.lobe is None:
+            return value, value
+        cos = dr.dot(query.lobe, to) * inv
+        spread = dr.select(inside, 1, 2 - 2 * cos) + sin_r * sin_r
+        return value, value / (spread + query.width2)
+
+    def _children(self, query: Query, node: Any, leaf: bool) -> tuple[list, list]:
+        plain, kernel = [], []
+        for k in range(FAN):
+            a, b = self._importance(query, node * FAN + 1 + k, leaf)
+            plain.append(a)
+            kernel.append(b)
+        return plain, kernel
+
+    # ---------------------------------------------------------------- sampling
+
+    @dr.syntax
+    def sample(self, query: Query, u: Any, narrow: Any) -> tuple[Any, Any]:
+        """A curve and its probability; 0 where nothing was found.
+
+        Args:
+            u: Float in [0, 1); stratified numbers give stratified curves.
+            narrow: Bool, choose by the kernel around the lobe. The probability returned is that of
+                an even mixture of both ways.
+        """
+        node, level = mi.UInt32(0), mi.UInt32(0)
+        plain, kernel, u = mi.Float(1), mi.Float(1), mi.Float(u)
+        if dr.hint(self.depth > 0, mode="scalar"):
+            while level < self.depth - 1:
+                node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, False)
+                level += 1
+            node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, True)
+        leaf = node - self._first(self.depth)
+        pmf = 0.5 * (plain + kernel)
+        return dr.minimum(leaf, self.count - 1), dr.select(leaf < self.count, pmf, 0)
+
+    def _step(self, query, node, u, narrow, plain, kernel, leaf):
+        """Choose one of the children of ``node``."""
+        a, b = self._children(query, node, leaf)
+        total_a, total_b = a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3]
+        x = u * dr.select(narrow, total_b, total_a)
+        chosen, below = mi.UInt32(0), mi.Float(0)
+        weight_a, weight_b = mi.Float(a[0]), mi.Float(b[0])
+        running = dr.select(narrow, b[0], a[0])
+        for k in range(1, FAN):
+            w = dr.select(narrow, b[k], a[k])
+            later = (x >= running) & (w > 0)
+            chosen = dr.select(later, k, chosen)
+            below = dr.select(later, running, below)
+            weight_a, weight_b = dr.select(later, a[k], weight_a), dr.select(later, b[k], weight_b)
+            running += w
+        own = dr.select(narrow, weight_b, weight_a)
+        u = dr.clip((x - below) / dr.select(own > 0, own, 1), 0, 0.99999994)
+        plain = plain * dr.select(total_a > 0, weight_a / total_a, 0)
+        kernel = kernel * dr.select(total_b > 0, weight_b / total_b, 0)
+        return node * FAN + 1 + chosen, u, plain, kernel
+
+    @dr.syntax
+    def pdf(self, query: Query, leaf: Any, active: Any = True) -> Any:
+        """Probability with which `sample` returns ``leaf``."""
+        level, node = mi.UInt32(0), mi.UInt32(0)
+        plain, kernel = mi.Float(1), mi.Float(1)
+        going = mi.Bool(active)
+        if dr.hint(self.depth > 0, mode="scalar"):
+            while going & (level < self.depth - 1):
+                node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, False)
+                going &= (plain > 0) | (kernel > 0)
+                level += 1
+            node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, True)
+        return dr.select(mi.Bool(active) & going, 0.5 * (plain + kernel), 0)
+
+    def _follow(self, query, node, target, level, plain, kernel, leaf):
+        """The step toward ``target`` and the probability of choosing it."""
+        a, b = self._children(query, node, leaf)
+        chosen = (target >> (2 * (self.depth - 1 - level))) & (FAN - 1)
+        weight_a, weight_b = mi.Float(a[0]), mi.Float(b[0])
+        for k in range(1, FAN):
+            weight_a = dr.select(chosen == k, a[k], weight_a)
+            weight_b = dr.select(chosen == k, b[k], weight_b)
+        total_a, total_b = a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3]
+        plain = plain * dr.select(total_a > 0, weight_a / total_a, 0)
+        kernel = kernel * dr.select(total_b > 0, weight_b / total_b, 0)
+        return node * FAN + 1 + chosen, plain, kernel

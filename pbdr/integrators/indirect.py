@@ -1,0 +1,125 @@
+"""What the two samplers of indirect visibility share: the scene's outlines, and both densities.
+
+A boundary path passes receiver p, touches an outline at e and goes on to y. Camera-side samples
+choose p by a camera path, then e as it is seen from p (`secondary_edges`). Emitter-side samples
+choose y on a light, then e as it is seen from y; p follows (`shadow_edges`). Where both can make a
+path they share it by the balance heuristic, in the common measure dω ds: solid angle of the
+direction ω around e, and length ds of the outline across ω,
+
+    dA(p) dφ_p cos θ_p / r_pe = dω ds = dA(y) dφ_y cos θ_y / r_ye,
+
+with φ the angular arc length of the outline seen from either end. It follows from the étendue
+between two neighbouring outlines and holds for edges and for outlines that slide over a surface.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..geometry.edge_tree import Query
+from ..geometry.scene_edges import SceneEdges
+from ..scene.viewpoint import Viewpoint
+
+DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
+STATIC = 0.25  # weight of resting outlines in emitter-side samples
+OFFSET = 1e-5  # angle between the two rays of a camera-side sample, half of it
+
+
+class Indirect:
+    """Outlines, lights and sample counts of one render through one camera."""
+
+    def __init__(self, integrator: Any, scene: Any, camera: Any, edges: SceneEdges, spp: int):
+        self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
+        border = 2 * camera.border
+        self.area = float((camera.size[0] + border) * (camera.size[1] + border))
+        self.count = max(64, int(spp * self.area))
+        # A receiver needs one more segment behind it.
+        depth = integrator.max_depth
+        self.deepest = min(depth, 1 << 16) - 2
+        self.first_share = 1.0 if self.deepest == 0 else 1 - DECAY
+        self.lights = len(scene.emitters())
+        self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
+
+    # ---------------------------------------------------------------- receivers
+
+    def rough_vertex(self, u: Any) -> tuple[Any, Any]:
+        """(number of rough vertices to pass, its probability): geometric."""
+        if self.deepest == 0:
+            return dr.zeros(mi.UInt32, dr.width(u)), mi.Float(1)
+        k = mi.UInt32(dr.floor(dr.log(1 - u) / dr.log(DECAY)))
+        k = dr.minimum(k, self.deepest)
+        p = (1 - DECAY) * dr.power(DECAY, mi.Float(k))
+        return k, dr.select(k == self.deepest, p / (1 - DECAY), p)
+
+    def moves(self, shape: Any) -> Any:
+        """Bool: the shape is attached to the AD graph."""
+        found = mi.Bool(False)
+        for s in self.moving:
+            found |= shape == mi.ShapePtr(s)
+        return found
+
+    def receiver_query(self, si: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
+        """How outlines are chosen from a receiver."""
+        normal = dr.select(dr.dot(si.n, si.to_world(si.wi)) < 0, -si.n, si.n)
+        return Query(
+            view=Viewpoint(si.p),
+            statics=dr.select(self.moves(si.shape), 1.0, 0.0),
+            lobe=lobe,
+            # A lobe of solid angle 1 / pdf.
+            width2=dr.clip(dr.inv_pi / dr.maximum(pdf, 1e-6), 1e-6, 4),
+            normal=mi.Vector3f(normal),
+            opaque=~mi.has_flag(bsdf.flags(), mi.BSDFFlags.Transmission),
+        )
+
+    def pixels_per_area(self, p: Any, n: Any, lens: Any) -> Any:
+        """|∂s/∂A|: film area (pixels²) per area of a surface with normal ``n`` at ``p``."""
+        frame = mi.Frame3f(n)
+        a = self.camera.project_tangent(p, frame.s, lens)
+        b = self.camera.project_tangent(p, frame.t, lens)
+        return dr.abs(a.x * b.y - a.y * b.x)
+
+    def receiver_motion(self, pi: Any, ray: Any, si: Any) -> Any:
+        """The receiver, attached: its surface moves, the ray that leads to it is held."""
+        follow = pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape).p
+        cos = dr.dot(si.n, ray.d)
+        cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
+        return si.p + ray.d * (dr.dot(si.n, follow - si.p) / cos)
+
+    # ---------------------------------------------------------------- lights
+
+    def light_query(self, view: Viewpoint) -> Query:
+        """How outlines are chosen from a light."""
+        return Query(view=view, statics=mi.Float(STATIC if self.moving else 1.0), creases=False)
+
+    def light_density(self, leaf: Any, edge: Any, si_y: Any, ω: Any, active: Any) -> Any:
+        """Density of emitter-side samples, times their number, per dω ds; 0 if they cannot."""
+        emitter = si_y.emitter(self.scene)
+        infinite = ~si_y.is_valid()
+        active &= (emitter != None) & edge.contour  # noqa: E711 (traced)
+        finite = active & ~infinite
+        view = Viewpoint(dr.select(infinite, mi.Point3f(-ω), si_y.p), ~infinite)
+        # Of y: area density on lights, seen from e; solid angle for environments.
+        d2 = dr.squared_norm(si_y.p - edge.p)
+        pdf_y = si_y.shape.pdf_position(mi.PositionSample3f(si_y), finite)
+        pdf_y *= d2 / dr.maximum(dr.abs_dot(si_y.n, ω), 1e-8)
+        ds = dr.zeros(mi.DirectionSample3f)
+        ds.d, ds.emitter = ω, emitter
+        it = dr.zeros(mi.Interaction3f)
+        it.p = edge.p
+        pdf = dr.select(infinite, emitter.pdf_direction(it, ds, active & infinite), pdf_y)
+        pdf *= self.light_share(emitter, active)
+        # Of e, seen from y.
+        pdf *= self.edges.tree.pdf(self.light_query(view), leaf, active & (pdf > 0))
+        _, length = self.edges.span(leaf)
+        t = self.edges.parameter(view, leaf, edge, mi.Float(0))
+        across = dr.norm(dr.cross(self.edges.at(view, leaf, t).tangent, ω))
+        density = self.count * pdf / (length * dr.maximum(across, 1e-12))
+        return dr.select(active & dr.isfinite(density), density, 0)
+
+    def light_share(self, emitter: Any, active: Any) -> Any:
+        """Probability of choosing an emitter."""
+        total = sum(float(e.sampling_weight()) for e in self.scene.emitters())
+        return dr.select(active, emitter.sampling_weight(), 0) / max(total, 1e-20)

@@ -1,0 +1,159 @@
+"""Camera-side sampling of indirect visibility: a camera path, then an outline seen from its end.
+
+At a receiver p with direction ω toward a point e of an outline x(t), c = (e - p) × dx/dt,
+
+    dL_o/dθ ⊃ ∫ f(ω_o, ω) [L(ω - εn) - L(ω + εn)] v (|c| / r²) dt,    n = c / |c|,
+    v = n · [(ẋ - ṗ) / r + ṗ / r_y],
+
+:cite:`li2018differentiable` in solid angle. The last term belongs to each side: the interior
+derivative holds the next vertex, at distance r_y, in place while p moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..geometry.curve_sampling import curve_proposal
+from ..sampling.paired import lane_sampler, paired_sampler
+from .boundary import EdgeRecord
+from .camera_walk import walk
+from .indirect import OFFSET, Indirect
+
+
+@dataclass
+class Choice:
+    """One sample before its two sides are traced."""
+
+    pos: Any
+    lens: Any
+    ray: Any
+    pi: Any
+    depth: Any
+    first: Any  # Bool: the receiver is seen directly
+    β: Any  # Spectrum: throughput over the density of receiver and film position
+    leaf: Any
+    t: Any
+    pdf: Any  # Float: density of (leaf, t)
+    found: Any
+
+
+def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:
+    """Sample receivers and outlines, and trace both sides: two lanes per sample."""
+    with dr.suspend_grad():
+        choice = _choose(ctx, lane_sampler(seed, ctx.count))
+        dr.eval(choice)
+        lane = dr.arange(mi.UInt32, 2 * ctx.count)
+        choice = dr.gather(Choice, choice, lane >> 1)
+        rng = paired_sampler(mi.sample_tea_32(seed, mi.UInt32(1))[1], ctx.count)
+        sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
+        return _trace(ctx, choice, rng, sign, lane)
+
+
+def _choose(ctx: Indirect, rng: Any) -> Choice:
+    camera, count = ctx.camera, ctx.count
+    low, high = camera.window()
+    size = high - low
+    # One pixel after the other, jittered.
+    lane = dr.arange(mi.UInt32, count)
+    columns, rows = int(size.x[0]), int(size.y[0])
+    cell = lane % (columns * rows)
+    jitter = rng.next_2d()
+    pos = low + mi.Vector2f(mi.Float(cell % columns), mi.Float(cell // columns)) + jitter
+    aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
+    time = camera.sensor.shutter_open()
+    if camera.sensor.shutter_open_time() > 0:
+        time += rng.next_1d() * camera.sensor.shutter_open_time()
+    ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
+    skip, share = ctx.rough_vertex(rng.next_1d())
+    hit = ctx.integrator.first_hit(ctx.scene, ray, True)
+    end = walk(ctx.scene, rng, ray, hit, skip, ctx.deepest, True)
+
+    # A sample of the BSDF says where light matters.
+    si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
+    bsdf = si.bsdf(end.ray)
+    bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), end.found)
+    delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
+    lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
+    query = ctx.receiver_query(si, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    leaf, pmf = ctx.edges.tree.sample(query, rng.next_1d(), rng.next_1d() < 0.5)
+    proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
+    t = proposal.sample(rng.next_1d(), rng.next_1d() < 0.5)
+    pdf = pmf * proposal.pdf(t)
+    return Choice(
+        pos=pos,
+        lens=camera.lens_point(aperture),
+        ray=end.ray,
+        pi=end.pi,
+        depth=end.depth,
+        first=end.depth == 0,
+        β=end.β * weight * (ctx.area / (count * share)),
+        leaf=leaf,
+        t=t,
+        pdf=pdf,
+        found=end.found & (pdf > 0) & dr.isfinite(pdf),
+    )
+
+
+def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> EdgeRecord:
+    scene, edges = ctx.scene, ctx.edges
+    active = mi.Bool(choice.found)
+    si = choice.pi.compute_surface_interaction(choice.ray, mi.RayFlags.All, active)
+    query_view = ctx.receiver_query(si, mi.Vector3f(0, 0, 1), mi.Float(1), si.bsdf()).view
+    edge = edges.at(query_view, choice.leaf, choice.t)
+    to = edge.p - si.p
+    r = dr.norm(to)
+    ω = to / r
+    n = dr.cross(to, edge.tangent)
+    arc = dr.norm(n)
+    n /= arc
+    active &= (edge.dt > 0) & (arc > 0) & (r > 0)
+    wo = si.to_local(ω)
+    f = si.bsdf().eval(mi.BSDFContext(), si, wo, active)
+    active &= dr.max(mi.unpolarized_spectrum(f)) > 0
+
+    # One ray on each side, aimed from where it starts.
+    scale = dr.max(dr.abs(edge.p)) * 2e-6
+    side = n * (-sign * dr.maximum(OFFSET * r, scale))
+    ray = si.spawn_ray(ω)
+    ray.d = dr.normalize(edge.p + side - ray.o)
+    hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
+    own = edge.beside(hit)
+    before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
+    lost = dr.select(edge.contour, before & ~own, ~own)
+    other = dr.gather(mi.Bool, lost, lane ^ 1)
+    active &= ~dr.select(edge.contour, lost & other, lost | other)
+
+    # What lights emit from behind the outline, emitter-side samples find too.
+    si_y = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active)
+    J = ctx.pixels_per_area(si.p, si.n, choice.lens)
+    across = dr.norm(dr.cross(edge.tangent, ω))
+    mine = ctx.count / ctx.area * ctx.first_share * J * choice.pdf
+    mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
+    shared = active & choice.first & ~own
+    theirs = ctx.light_density(choice.leaf, edge, si_y, ω, shared)
+    emission = dr.select(theirs > 0, mine / (mine + theirs), 1)
+
+    L, _, _, _ = ctx.integrator.sample(
+        dr.ADMode.Primal,
+        scene,
+        rng,
+        ray,
+        active,
+        first_hit=hit,
+        rim_shape=edge.shape,
+        first_emission=emission,
+        segments=mi.UInt32(ctx.integrator.max_depth) - choice.depth - 1,
+    )
+    value = L * f * choice.β * (sign * arc / (dr.square(r) * choice.pdf))
+    active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
+
+    with dr.resume_grad():
+        p = ctx.receiver_motion(choice.pi, choice.ray, si)
+        x = edges.motion(edge)
+        held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
+        speed = dr.dot(n, (x - p) / r + p * held)
+    return EdgeRecord(choice.pos, dr.select(active, value, 0), mi.Float(0), choice.ray.wavelengths, active, speed)

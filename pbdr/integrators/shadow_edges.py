@@ -1,0 +1,124 @@
+"""Emitter-side sampling of shadow boundaries: a point on a light, an outline, then the receiver.
+
+For each light point the boundary on the receivers is a curve; for point-like lights this is the
+only way to meet it. With ω the direction from receiver p over the outline point e to the light,
+
+    dI/dθ ⊃ ∓ ∫ k(s(p)) |∂s/∂A| (r_pe / |n_p·ω|) f(p) Le v dω ds,
+
+in the measure of `indirect`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..geometry.curve_sampling import curve_proposal
+from ..sampling.paired import lane_sampler
+from ..scene.viewpoint import Viewpoint
+from .boundary import EdgeRecord
+from .indirect import OFFSET, Indirect
+
+
+def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
+    """Shadow boundaries that the sensor sees directly: one lane per sample."""
+    with dr.suspend_grad():
+        scene, edges, camera = ctx.scene, ctx.edges, ctx.camera
+        rng = lane_sampler(seed, ctx.count)
+        lane = dr.arange(mi.UInt32, ctx.count)
+
+        # A light, and a point or a direction of it.
+        index, _, _ = scene.sample_emitter(rng.next_1d())
+        emitter = dr.gather(mi.EmitterPtr, scene.emitters_dr(), index)
+        flags = emitter.flags()
+        on_surface = mi.has_flag(flags, mi.EmitterFlags.Surface)
+        infinite = mi.has_flag(flags, mi.EmitterFlags.Infinite)
+        delta = mi.has_flag(flags, mi.EmitterFlags.Delta)
+        time = mi.Float(camera.sensor.shutter_open())
+        if camera.sensor.shutter_open_time() > 0:
+            time += rng.next_1d() * camera.sensor.shutter_open_time()
+        sample = rng.next_2d()
+        it = dr.zeros(mi.SurfaceInteraction3f, ctx.count)
+        it.p, it.time = mi.Point3f(scene.bbox().center()), time
+        ds, _ = emitter.sample_direction(it, sample, ~on_surface)
+        ps, _ = emitter.sample_position(time, sample, on_surface)
+        y = dr.select(on_surface, ps.p, ds.p)
+        view = Viewpoint(dr.select(infinite, mi.Point3f(-ds.d), y), ~infinite)
+
+        # An outline seen from there.
+        leaf, pmf = edges.tree.sample(ctx.light_query(view), (lane + rng.next_1d()) / ctx.count, True)
+        start, length = edges.span(leaf)
+        edge = edges.at(view, leaf, dr.fma(rng.next_1d(), length, start))
+        ω = dr.select(infinite, ds.d, dr.normalize(y - edge.p))
+        far = dr.norm(y - edge.p)
+        n = dr.normalize(dr.cross(edge.tangent, ω))
+        n = dr.select(dr.dot(n, edge.inside) > 0, -n, n)
+        across = dr.norm(dr.cross(edge.tangent, ω))
+        active = (pmf > 0) & (edge.dt > 0) & edge.contour & (across > 0) & ((far > 0) | infinite)
+
+        # Light passes just outside it, and meets the receiver beyond.
+        scale = dr.max(dr.abs(edge.p))
+        o = edge.p + n * dr.maximum(OFFSET * dr.select(infinite, 0, far), 2e-6 * scale)
+        to_light = mi.Ray3f(o, ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])
+        active &= ~scene.ray_test(to_light, coherent=False, active=active)
+        away = mi.Ray3f(o, -ω, time)
+        landed = scene.ray_intersect(away, mi.RayFlags.Minimal, coherent=False, active=active)
+        active &= landed.is_valid()
+
+        # The sensor sees the receiver.
+        aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
+        lens = camera.lens_point(aperture)
+        pos, z = camera.project(landed.p, lens)
+        active &= camera.inside(pos)
+        if camera.is_point:
+            active &= z > camera.near
+        ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
+        pi = ctx.integrator.first_hit(scene, ray, active)
+        si = pi.compute_surface_interaction(ray, mi.RayFlags.All, active)
+        active &= si.is_valid() & (dr.norm(si.p - landed.p) < 1e-4 * (si.t + scale))
+        bsdf = si.bsdf(ray)
+        f = bsdf.eval(mi.BSDFContext(), si, si.to_local(ω), active)
+        r = dr.norm(edge.p - si.p)
+        cos = dr.abs_dot(si.n, ω)
+
+        # Radiance over the density of its direction around e.
+        ds_e = dr.zeros(mi.DirectionSample3f, ctx.count)
+        ds_e.p, ds_e.n, ds_e.uv, ds_e.d, ds_e.dist = y, ps.n, ps.uv, ω, far
+        ds_e.n = dr.select(on_surface, ps.n, ds.n)
+        ds_e.uv = dr.select(on_surface, ps.uv, ds.uv)
+        ds_e.emitter, ds_e.time, ds_e.delta = emitter, time, ds.delta
+        it.p, it.wavelengths = edge.p, ray.wavelengths
+        Le = emitter.eval_direction(it, ds_e, active)
+        pdf = dr.select(on_surface, ps.pdf * dr.square(far) / dr.maximum(dr.abs_dot(ps.n, ω), 1e-8), ds.pdf)
+        pdf = dr.select(delta, 1, pdf) * ctx.light_share(emitter, active)
+        density = pdf * pmf / (length * across) * ctx.count
+
+        J = ctx.pixels_per_area(si.p, si.n, lens)
+        share = dr.select(delta, 1, _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
+        value = Le * f * weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density))
+        active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
+
+    with dr.resume_grad():
+        p = ctx.receiver_motion(pi, ray, si)
+        x = edges.motion(edge)
+        held = dr.select(infinite, 0, dr.rcp(dr.norm(y - si.p)))
+        speed = dr.dot(n, (x - p) / r + p * held)
+    return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)
+
+
+def _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
+    """Weight against the camera-side samples that could make the same path."""
+    bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), active)
+    delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
+    lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
+    query = ctx.receiver_query(si, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    pmf = ctx.edges.tree.pdf(query, leaf, active)
+    proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
+    t = ctx.edges.parameter(query.view, leaf, edge, proposal.start)
+    seen = ctx.edges.at(query.view, leaf, t)
+    across = dr.norm(dr.cross(seen.tangent, ω))
+    theirs = ctx.count / ctx.area * ctx.first_share * J * pmf * proposal.pdf(t)
+    theirs *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
+    return density / (density + dr.select(dr.isfinite(theirs), theirs, 0))
