@@ -62,8 +62,8 @@ class EdgeTree:
             self.depth += 1
         first = self._first(self.depth)
         nodes = first + FAN**self.depth
-        self.sphere, self.cone, self.weight = (dr.zeros(mi.Float, 4 * nodes) for _ in range(3))
-        self.extent = dr.zeros(mi.Float, 8 * nodes)  # box, angle, mean share of contour: for refitting
+        # Sphere; axis and sine of the cone; weights. For refitting: box, angle, share that is a contour.
+        self.sphere, self.cone, self.weight, self.low, self.high = (dr.zeros(mi.Float, 4 * nodes) for _ in range(5))
         axis = bounds.first + bounds.second
         folded = bounds.free | (dr.squared_norm(axis) < 1e-6)
         axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
@@ -77,10 +77,10 @@ class EdgeTree:
         self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, mean)
         # Leaves are tested exactly.
         self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
-        free = dr.select(bounds.free, mi.Float(1), 0)
-        for k, v in enumerate((*bounds.first, free, *bounds.second)):
-            dr.scatter(self.normals, v, leaf * 8 + k)
-        dr.eval(self.sphere, self.cone, self.weight, self.extent, self.normals)
+        a, b = bounds.first, bounds.second
+        dr.scatter(self.normals, mi.Vector4f(a.x, a.y, a.z, dr.select(bounds.free, 1.0, 0.0)), 2 * leaf)
+        dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, 0), 2 * leaf + 1)
+        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.normals)
         for level in reversed(range(self.depth)):
             self._refit(level)
 
@@ -91,18 +91,13 @@ class EdgeTree:
     def _store(self, node, low, high, axis, angle, weights, mean=1.0):
         centre = 0.5 * (low + high)
         radius = 0.5 * dr.norm(high - low)
-        zero = mi.Float(0)
-        wide = angle >= 0.5 * dr.pi
-
-        def put(target, offset, stride, *values):
-            for k, v in enumerate(values):
-                dr.scatter(target, v, node * stride + offset + k)
-
-        put(self.sphere, 0, 4, centre.x, centre.y, centre.z, radius)
-        put(self.cone, 0, 4, axis.x, axis.y, axis.z, dr.select(wide, 2, dr.sin(angle)))
-        put(self.weight, 0, 4, *weights)
-        put(self.extent, 0, 8, low.x, low.y, low.z, angle)
-        put(self.extent, 4, 8, high.x, high.y, high.z, mean + zero)
+        slope = dr.select(angle >= 0.5 * dr.pi, 2, dr.sin(angle))
+        # Packets of four: one kernel writes them all.
+        dr.scatter(self.sphere, mi.Vector4f(centre.x, centre.y, centre.z, radius), node)
+        dr.scatter(self.cone, mi.Vector4f(axis.x, axis.y, axis.z, slope), node)
+        dr.scatter(self.weight, mi.Vector4f(*weights), node)
+        dr.scatter(self.low, mi.Vector4f(low.x, low.y, low.z, angle), node)
+        dr.scatter(self.high, mi.Vector4f(high.x, high.y, high.z, mean), node)
 
     def _refit(self, level: int) -> None:
         node = dr.arange(mi.UInt32, FAN**level) + self._first(level)
@@ -112,7 +107,7 @@ class EdgeTree:
         for k in range(FAN):
             child = node * FAN + 1 + k
             weights = dr.gather(mi.Vector4f, self.weight, child)
-            a, b = (dr.gather(mi.Vector4f, self.extent, 2 * child + j) for j in range(2))
+            a, b = dr.gather(mi.Vector4f, self.low, child), dr.gather(mi.Vector4f, self.high, child)
             some = dr.max(weights) > 0
             low = dr.select(some, dr.minimum(low, mi.Point3f(a.x, a.y, a.z)), low)
             high = dr.select(some, dr.maximum(high, mi.Point3f(b.x, b.y, b.z)), high)
@@ -133,7 +128,7 @@ class EdgeTree:
         empty = dr.max(mi.Vector4f(*total)) <= 0
         low, high = (dr.select(empty, mi.Point3f(0), x) for x in (low, high))
         self._store(node, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total)
-        dr.eval(self.sphere, self.cone, self.weight, self.extent)
+        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high)
 
     # ---------------------------------------------------------------- importance
 

@@ -16,6 +16,16 @@ from .silhouettes import edge_sets
 LIGHT = 4.0  # sampling weight of the border of a light, relative to that of other shapes
 
 
+def flag_of(flags: list[bool], index: Any) -> Any:
+    """``flags[index]`` from literals: an array made from a list cannot be recorded by `dr.freeze`."""
+    found = mi.Bool(False)
+    for k in range(0, len(flags), 32):
+        word = sum(1 << j for j, flag in enumerate(flags[k : k + 32]) if flag)
+        if word:
+            found |= (index >> 5 == k // 32) & ((mi.UInt32(word) >> (index & 31)) & 1 != 0)
+    return found
+
+
 class SceneEdges:
     """Straight and curved outlines under common leaf numbers.
 
@@ -48,12 +58,12 @@ class SceneEdges:
             return
         fields = EdgeBounds.__dataclass_fields__
         bounds = EdgeBounds(**{k: join([getattr(b, k) for b in parts]) for k in fields})
-        moves = mi.Bool([s.parameters_grad_enabled() for s in scene.shapes()])
-        shines = mi.Bool([s.is_emitter() for s in scene.shapes()])
+        moves = [s.parameters_grad_enabled() for s in scene.shapes()]
+        shines = [s.is_emitter() for s in scene.shapes()]
         shape = join(shapes)
         self.count = dr.width(shape)
-        moving = dr.gather(mi.Bool, moves, shape)
-        boost = dr.select(dr.gather(mi.Bool, shines, shape), LIGHT, 1)
+        moving = flag_of(moves, shape)
+        boost = dr.select(flag_of(shines, shape), LIGHT, 1)
         self.tree = EdgeTree(bounds, moving, boost)
 
     def __len__(self) -> int:

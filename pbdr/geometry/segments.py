@@ -7,6 +7,7 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .topology import MeshEdges, mesh_edges
@@ -23,26 +24,35 @@ class SegmentSet:
     it: any bent edge of a flat-shaded mesh, and edges with split vertices.
     """
 
-    def __init__(self, rows: list[dict]):
-        for key in ("p0", "p1", "qa", "qb", "fa", "fb", "odd", "always", "flat", "shape"):
-            setattr(self, key, join([r[key] for r in rows]))
-        self.seams = any(r["seams"] for r in rows)
-        # Attached positions of all meshes, and the end points of each edge in both faces.
+    def __init__(self, topology: MeshTopology, meshes: list[Any]):
+        self.topology = topology
         with dr.resume_grad():
-            self.positions = join([r["positions"] for r in rows])
-        base, ends = 0, []
-        for r in rows:
-            ends.append([v + base for v in r["ends"]])
-            base += dr.width(r["positions"]) // 3
-        self.ends = [join([e[k] for e in ends]) for k in range(4)]
-        self._corners = (self.p0, self.p1, self.qa, self.qb)
-        na, nb = (dr.normalize(dr.cross(self.p1 - self.p0, q - self.p0)) for q in (self.qa, self.qb))
-        # Sine of the angle between the faces, 1 beyond a right angle; coplanar corners: na = -nb.
-        self.bend = dr.select(dr.dot(na, nb) > 0, 1, dr.norm(dr.cross(na, nb)))
-        dr.eval(*self._corners, self.bend, self.odd, self.always, self.flat, self.ends)
+            self.positions = join([m.vertex_positions_buffer() for m in meshes])
+        self._held = dr.detach(self.positions)
 
     def __len__(self) -> int:
-        return dr.width(self.p0)
+        return self.topology.count
+
+    @property
+    def shape(self) -> Any:
+        """UInt32, the shape of each edge."""
+        return self._flags(dr.arange(mi.UInt32, len(self)))[0]
+
+    def _corners(self, row: Any) -> tuple[Any, Any, Any, Any]:
+        """End points p0 and p1, and the third corner of both faces."""
+        index = dr.gather(mi.Vector4u, self.topology.corners, row)
+        return tuple(dr.gather(mi.Point3f, self._held, v) for v in index)
+
+    def _flags(self, row: Any) -> tuple[Any, Any, Any, Any]:
+        """Shape (UInt32) and three Bool: open or non-manifold, always a discontinuity, flat-shaded."""
+        word = dr.gather(mi.UInt32, self.topology.flags, row)
+        return word >> 3, (word & 1) != 0, (word & 2) != 0, (word & 4) != 0
+
+    @staticmethod
+    def _bend(p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
+        """Sine of the angle between the faces, 1 beyond a right angle."""
+        na, nb = (dr.normalize(dr.cross(p1 - p0, q - p0)) for q in (qa, qb))
+        return dr.select(dr.dot(na, nb) > 0, 1, dr.norm(dr.cross(na, nb)))  # coplanar: na = -nb
 
     @staticmethod
     def _active(view: Any, p0, p1, qa, qb, always, flat, slack=None) -> Any:
@@ -86,19 +96,21 @@ class SegmentSet:
     def weights(self, camera: Any) -> Any:
         """Sampling weight: length in pixels of each active edge, clipped to what the film can see."""
         slack = camera.radius if camera.kind == "thinlens" else None
+        row = dr.arange(mi.UInt32, len(self))
+        corners, (_, odd, always, flat) = self._corners(row), self._flags(row)
         view = camera.view(mi.Vector2f(0))
-        active = self._active(view, *self._corners, self.always, self.flat, slack)
+        active = self._active(view, *corners, always, flat, slack)
         # Creases inside an outline show less contrast, about proportional to their angle.
-        contour = self._active(view, *self._corners, self.odd, mi.Bool(False), slack)
-        contrast = dr.select(self.always, SEAM, CREASE * self.bend)
-        _, _, s0, s1, _, _, u0, u1 = self._clip(camera, self.p0, self.p1)
+        contour = self._active(view, *corners, odd, mi.Bool(False), slack)
+        contrast = dr.select(always, SEAM, CREASE * self._bend(*corners))
+        _, _, s0, s1, _, _, u0, u1 = self._clip(camera, *corners[:2])
         length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, contrast)
         return dr.select(active & dr.isfinite(length), length, 0)
 
     def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
         """The point at fraction ``u`` (on the film) of the visible part of edge ``row``."""
-        p0, p1, qa, qb = (dr.gather(mi.Point3f, x, row) for x in (self.p0, self.p1, self.qa, self.qb))
-        always, flat = dr.gather(mi.Bool, self.always, row), dr.gather(mi.Bool, self.flat, row)
+        p0, p1, qa, qb = self._corners(row)
+        _, _, always, flat = self._flags(row)
         a, b, _, _, z0, z1, u0, u1 = self._clip(camera, p0, p1)
         v = dr.lerp(u0, u1, u)
         if camera.is_point:
@@ -107,56 +119,52 @@ class SegmentSet:
         else:
             t, dtdv = v, mi.Float(1)
         p, tangent = dr.lerp(a, b, t), mi.Vector3f(b - a)
-        good = mi.Bool(True)
-        odd = dr.gather(mi.Bool, self.odd, row)
         view = camera.view(lens)
-        contour = self._active(view, p0, p1, qa, qb, odd, mi.Bool(False))
+        edge = self._sample(row, p, tangent, view, p0, p1, qa, qb, scene)
+        edge.dt = dr.select(edge.dt > 0, (u1 - u0) * dtdv, 0)
         if camera.kind == "thinlens":
-            good = self._active(view, p0, p1, qa, qb, always, flat)
-        along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
-        return EdgeSample(
-            p=p,
-            tangent=tangent,
-            dt=dr.select(good, (u1 - u0) * dtdv, 0),
-            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), dr.gather(mi.UInt32, self.shape, row)),
-            row=row,
-            local=mi.Vector3f(along, 0, 0),
-            inside=qa - p + (qb - p),
-            contour=contour,
-            faces=(dr.gather(mi.UInt32, self.fa, row), dr.gather(mi.UInt32, self.fb, row)),
-        )
+            edge.dt = dr.select(self._active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+        return edge
 
     def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
         """The point p0 + t (p1 - p0) of edge ``row``; no sample where nothing jumps, seen from ``view``."""
-        p0, p1, qa, qb = (dr.gather(mi.Point3f, x, row) for x in self._corners)
-        always, flat, odd = (dr.gather(mi.Bool, x, row) for x in (self.always, self.flat, self.odd))
-        p = dr.lerp(p0, p1, t)
+        p0, p1, qa, qb = self._corners(row)
+        _, _, always, flat = self._flags(row)
+        edge = self._sample(row, dr.lerp(p0, p1, t), p1 - p0, view, p0, p1, qa, qb, scene)
+        edge.dt = dr.select(self._active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+        return edge
+
+    def _sample(self, row, p, tangent, view, p0, p1, qa, qb, scene) -> EdgeSample:
+        shape, odd, _, _ = self._flags(row)
+        faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
+        along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
         return EdgeSample(
             p=p,
-            tangent=p1 - p0,
-            dt=dr.select(self._active(view, p0, p1, qa, qb, always, flat), mi.Float(1), 0),
-            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), dr.gather(mi.UInt32, self.shape, row)),
+            tangent=mi.Vector3f(tangent),
+            dt=mi.Float(1),
+            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
             row=row,
-            local=mi.Vector3f(t, 0, 0),
+            local=mi.Vector3f(along, 0, 0),
             inside=qa - p + (qb - p),
             contour=self._active(view, p0, p1, qa, qb, odd, mi.Bool(False)),
-            faces=(dr.gather(mi.UInt32, self.fa, row), dr.gather(mi.UInt32, self.fb, row)),
+            faces=(faces.x, faces.y),
         )
 
     def bounds(self) -> EdgeBounds:
         """Boxes and cones of face normals, for `edge_tree.EdgeTree`."""
-        p0, p1 = self.p0, self.p1
+        row = dr.arange(mi.UInt32, len(self))
+        p0, p1, qa, qb = self._corners(row)
+        _, odd, always, flat = self._flags(row)
         edge = p1 - p0
-        na = dr.normalize(dr.cross(edge, self.qa - p0))
-        nb = dr.normalize(dr.cross(self.qb - p0, edge))
+        na, nb = dr.normalize(dr.cross(edge, qa - p0)), dr.normalize(dr.cross(qb - p0, edge))
         length = dr.norm(edge)
-        crease = dr.select(self.always, SEAM, dr.select(self.flat, CREASE * self.bend, 0))
+        crease = dr.select(always, SEAM, dr.select(flat, CREASE * self._bend(p0, p1, qa, qb), 0))
         return EdgeBounds(
             low=dr.minimum(p0, p1),
             high=dr.maximum(p0, p1),
             first=na,
             second=nb,
-            free=self.odd | ~dr.isfinite(dr.dot(na, nb)),
+            free=odd | ~dr.isfinite(dr.dot(na, nb)),
             contour=length,
             crease=length * crease,
         )
@@ -167,66 +175,63 @@ class SegmentSet:
         Where a seam splits vertices, the mean of both copies: each receives half the gradient.
         """
 
-        def follow(a, b):
-            v0, v1 = dr.gather(mi.UInt32, a, edge.row), dr.gather(mi.UInt32, b, edge.row)
-            return dr.lerp(
-                dr.gather(mi.Point3f, self.positions, v0), dr.gather(mi.Point3f, self.positions, v1), edge.local.x
-            )
+        def follow(v):
+            ends = (dr.gather(mi.Point3f, self.positions, k) for k in v)
+            return dr.lerp(*ends, edge.local.x)
 
-        q = follow(self.ends[0], self.ends[1])
-        return 0.5 * (q + follow(self.ends[2], self.ends[3])) if self.seams else q
+        index = dr.gather(mi.Vector4u, self.topology.corners, edge.row)
+        q = follow((index.x, index.y))
+        if self.topology.split:
+            q = 0.5 * (q + follow(dr.gather(mi.Vector2u, self.topology.copies, edge.row)))
+        return q
 
 
 @dataclass
 class MeshTopology:
-    """Device copy of `MeshEdges` for one mesh, kept while its faces stay the same.
+    """Edges of several meshes on the device, kept while their faces stay the same.
 
-    A dataclass, so that `dr.freeze` finds its arrays through the integrator.
+    A dataclass, so that `dr.freeze` finds its arrays through the integrator. Vertices are numbered
+    through all meshes.
+
+    Attributes:
+        faces: UInt32 per mesh, its index buffer.
+        corners: 4 UInt32 per edge, end points and the third corner of both faces.
+        copies: 2 UInt32 per edge, end points as the second face has them.
+        faces_beside: 2 UInt32 per edge, within the mesh.
+        flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
     """
 
-    faces: Any  # UInt32, the mesh's index buffer
-    ends: list  # four UInt32 per edge: end points in the first and in the second face
-    third: list  # two UInt32 per edge: the remaining corner of each face
-    beside: list  # two UInt32 per edge: the faces
-    odd: Any  # Bool per edge: open, or shared by more than two faces
-    always: Any  # Bool per edge: a discontinuity from everywhere
+    faces: list
+    corners: Any
+    copies: Any
+    faces_beside: Any
+    flags: Any
     split: bool
     count: int
 
     @classmethod
-    def of(cls, mesh: Any) -> MeshTopology:
-        positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
-        faces = dr.detach(mesh.faces_buffer())
-        table = faces.numpy().reshape(-1, 3)
-        edges: MeshEdges = mesh_edges(positions, table)
-        ends = [mi.UInt32(table[edges.face[:, k], edges.corner[:, k, j]]) for k in range(2) for j in range(2)]
-        third = [mi.UInt32(table[edges.face[:, k], 3 - edges.corner[:, k].sum(1)]) for k in range(2)]
-        beside = [mi.UInt32(edges.face[:, k]) for k in range(2)]
-        varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-        always = mi.Bool(edges.always | (edges.split if varies else False))
-        return cls(faces, ends, third, beside, mi.Bool(edges.always), always, bool(edges.split.any()), len(edges))
+    def of(cls, meshes: list[Any], indices: list[int]) -> MeshTopology:
+        columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags")}
+        split, base, buffers = False, 0, []
+        for index, mesh in zip(indices, meshes):
+            positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
+            buffers.append(dr.detach(mesh.faces_buffer()))
+            table = buffers[-1].numpy().reshape(-1, 3)
+            edges: MeshEdges = mesh_edges(positions, table)
+            ends = table[edges.face[:, :, None], edges.corner]
+            third = table[edges.face, 3 - edges.corner.sum(2)]
+            columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
+            columns["copies"].append(ends[:, 1] + base)
+            columns["beside"].append(edges.face)
+            varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
+            always = edges.always | (edges.split if varies else False)
+            flat = 0 if mesh.has_vertex_normals() else 4
+            columns["flags"].append(8 * index + flat + 2 * always + edges.always)
+            split |= bool(edges.split.any())
+            base += len(positions)
+        flat_columns = [mi.UInt32(np.concatenate(c).astype(np.uint32).ravel()) for c in columns.values()]
+        count = sum(len(c) for c in columns["flags"])
+        return cls(buffers, *flat_columns, split, count)
 
-    def matches(self, mesh: Any) -> bool:
-        return self.faces.index == dr.detach(mesh.faces_buffer()).index
-
-    def rows(self, mesh: Any, shape_index: int) -> dict:
-        """Current positions of all edges."""
-        with dr.resume_grad():
-            attached = mesh.vertex_positions_buffer()
-        position = dr.detach(attached)
-        p0, p1, qa, qb = (dr.gather(mi.Point3f, position, v) for v in (*self.ends[:2], *self.third))
-        return {
-            "p0": p0,
-            "p1": p1,
-            "qa": qa,
-            "qb": qb,
-            "fa": self.beside[0],
-            "fb": self.beside[1],
-            "odd": self.odd,
-            "always": self.always,
-            "flat": dr.full(mi.Bool, not mesh.has_vertex_normals(), self.count),
-            "shape": dr.full(mi.UInt32, shape_index, self.count),
-            "seams": self.split,
-            "positions": attached,
-            "ends": self.ends,
-        }
+    def matches(self, meshes: list[Any]) -> bool:
+        return all(f.index == dr.detach(m.faces_buffer()).index for f, m in zip(self.faces, meshes))

@@ -16,12 +16,12 @@ from .arcs import ArcSet
 from .segments import MeshTopology, SegmentSet
 
 
-def topology(cache: dict[str, MeshTopology], index: int, mesh: Any) -> MeshTopology:
-    """Adjacency of shape number ``index``, from ``cache`` while its faces stay the same."""
-    key = f"{index} {mesh.id()}"
+def topology(cache: dict[str, MeshTopology], meshes: list[Any], indices: list[int]) -> MeshTopology:
+    """Adjacency of the shapes number ``indices``, from ``cache`` while their faces stay the same."""
+    key = " ".join(f"{i}:{m.id()}" for i, m in zip(indices, meshes))
     found = cache.get(key)
-    if found is None or not found.matches(mesh):
-        found = cache[key] = MeshTopology.of(mesh)
+    if found is None or not found.matches(meshes):
+        found = cache[key] = MeshTopology.of(meshes, indices)
     return found
 
 
@@ -41,16 +41,15 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         UnsupportedError: a shape has no outline that could be listed. One that does not move is left
             out with a warning, once.
     """
-    rows, arcs = [], []
+    meshes, indices, arcs = [], [], []
     for index, shape in enumerate(scene.shapes()):
         moves = shape.parameters_grad_enabled()
         if not (moves or statics):
             continue
         name = shape.class_name()
         if shape.is_mesh():
-            adjacency = topology(cache, index, shape)
-            if adjacency.count:
-                rows.append(adjacency.rows(shape, index))
+            meshes.append(shape)
+            indices.append(index)
         elif name in ("Disk", "Sphere", "Cylinder"):
             arcs.append((index, shape))
         elif not moves:
@@ -65,8 +64,10 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
                 " shape to a mesh, detach it, or set sppp=0 (its silhouette gradient is then missing)."
             )
     sets: list[Any] = []
-    if rows:
-        sets.append(SegmentSet(rows))
+    if meshes:
+        adjacency = topology(cache, meshes, indices)
+        if adjacency.count:
+            sets.append(SegmentSet(adjacency, meshes))
     if arcs:
         sets.append(ArcSet(arcs))
     return sets
