@@ -25,17 +25,16 @@ class EdgeIntegrator(PathIntegrator):
         sppc: samples per pixel of the continuous (interior) derivative.
         sppp: samples per pixel of outline for the primary boundary. Their number grows with the
             side of the film, not with its area.
-        sppi: indirect boundary; not available yet, must be 0 or absent.
+        sppi: samples per pixel of the indirect boundary (shadows, interreflection, reflection).
 
     ``spp`` given to `mi.render` overrides each of them, except that 0 switches a term off.
 
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
-    What it cannot do: shadows and reflections of moving shapes change only through the interior
-    term (no secondary edges yet), so a moving occluder's shadow carries no derivative; outlines
-    seen through mirrors and glass; intersections of interpenetrating surfaces; nearest-neighbour
-    textures; outlines of instances, curves and `sdfgrid`. Sources: :cite:`li2018differentiable`,
+    What it cannot do: outlines seen in mirrors and through smooth glass; shadows of point-like lights
+    beyond the first bounce; intersections of interpenetrating surfaces; nearest-neighbour textures;
+    outlines of instances, curves and `sdfgrid`. Sources: :cite:`li2018differentiable`,
     :cite:`vicini2021path`.
     """
 
