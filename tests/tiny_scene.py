@@ -8,6 +8,9 @@ import numpy as np
 from pbdr.validation.meshes import uv_sphere
 
 SCENE = """<scene version="3.0.0"><integrator type="prb_edge"/><emitter type="constant"/>
+<emitter type="point"><point name="position" x="1" y="4" z="2"/><rgb name="intensity" value="6"/></emitter>
+<shape type="rectangle" id="floor"><transform name="to_world"><rotate x="1" angle="-90"/><scale value="3"/>
+<translate y="-1.2"/></transform></shape>
 <shape type="ply" id="ball"><string name="filename" value="{mesh}"/>
 <bsdf type="diffuse"><texture type="bitmap" name="reflectance"><string name="filename" value="{map}"/>
 <boolean name="raw" value="true"/></texture></bsdf></shape></scene>"""
@@ -33,6 +36,7 @@ bounds = [0.0, 1.0]
 [schedule]
 iterations = 6
 spp = 2
+shares = [1.0, 1.0, 1.0]
 checkpoint_every = 2
 image_every = 4
 """

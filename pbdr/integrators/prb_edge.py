@@ -63,10 +63,10 @@ class EdgeIntegrator(PathIntegrator):
         """Samplers of discontinuities, one after the other."""
         if not scene.shapes_grad_enabled():
             return
-        primary = self.samples(self.sppp, spp, sensor)
+        primary = self.samples(self.sppp, spp, sensor, 1)
         if primary > 0:
             yield primary_records(self, scene, sensor, seed, primary, self.topologies)
-        indirect = self.samples(self.sppi, spp, sensor)
+        indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
             yield self._indirect_records(scene, sensor, seed, indirect)
 

@@ -55,6 +55,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             )
         super().__init__(props)
         self.sppc = props.get("sppc", None)
+        self.shares = (1.0, 1.0, 1.0)  # factors on the samples of each term, see `optimization.allocation`
 
     # ---------------------------------------------------------------- one wavefront
 
@@ -132,7 +133,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         sensor = get_sensor(scene, sensor)
         self.check(scene, sensor)
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
-        spp_c = self.samples(self.sppc, spp, sensor)
+        spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
                 result += share * self._interior_forward(scene, sensor, seed_k, spp_k)
@@ -142,7 +143,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
         self.check(scene, sensor)
-        spp_c = self.samples(self.sppc, spp, sensor)
+        spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
                 self._interior_backward(scene, sensor, seed_k, spp_k, grad_in * share)
@@ -208,12 +209,12 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             part = spp * (k + 1) // count - spp * k // count
             yield mi.sample_tea_32(mi.UInt32(seed), mi.UInt32(k + 1))[0], part, part / spp
 
-    @staticmethod
-    def samples(own: int | None, requested: int, sensor: Any) -> int:
+    def samples(self, own: int | None, requested: int, sensor: Any, term: int) -> int:
         """Samples per pixel of one term: 0 switches off, else the call's, the plugin's, the sampler's."""
-        if own == 0:
+        if own == 0 or self.shares[term] == 0:
             return 0
-        return requested or own or sensor.sampler().sample_count()
+        count = requested or own or sensor.sampler().sample_count()
+        return max(1, round(count * self.shares[term]))
 
     def check(self, scene: Any, sensor: Any) -> None:
         """Refuse what would silently give a wrong gradient."""

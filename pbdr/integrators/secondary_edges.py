@@ -23,6 +23,8 @@ from .boundary import EdgeRecord
 from .camera_walk import walk
 from .indirect import OFFSET, Indirect
 
+HORIZON = 2e-4  # least height of an outline above the receiver, a little more than Mitsuba's ray offset
+
 
 @dataclass
 class Choice:
@@ -110,7 +112,9 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     n = dr.cross(to, edge.tangent)
     arc = dr.norm(n)
     n /= arc
-    active &= (edge.dt > 0) & (arc > 0) & (r > 0)
+    # Not the horizon of the receiver's own face, where rays start and end in the surface.
+    height = dr.abs_dot(si.n, to)
+    active &= (edge.dt > 0) & (arc > 0) & (height > HORIZON * (1 + dr.max(dr.abs(si.p))))
     wo = si.to_local(ω)
     f = si.bsdf().eval(mi.BSDFContext(), si, wo, active)
     active &= dr.max(mi.unpolarized_spectrum(f)) > 0

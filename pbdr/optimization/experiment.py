@@ -59,6 +59,7 @@ class Schedule(_Strict):
     views_per_step: int = Field(1, ge=1)
     spp: int = Field(8, ge=1)
     spp_grad: int = Field(0, ge=0)  # 0: spp
+    shares: tuple[float, float, float] | None = None  # of spp: interior, primary, indirect; else measured
     final_rate: float = Field(0.1, gt=0)  # learning rates fall geometrically to this share
     checkpoint_every: int = Field(20, ge=1)
     image_every: int = Field(20, ge=1)

@@ -56,6 +56,7 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
             "loss": total,
             "rate": rate,
             "gradient": norms,
+            "shares": list(getattr(problem.integrator, "shares", ())),
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - cpu,
         }

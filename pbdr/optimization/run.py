@@ -22,6 +22,7 @@ from ..report.results import write_results
 from ..scene.load import load_file, orbit
 from ..scene.targets import content_key, read_image, render_targets
 from . import checkpoint
+from .allocation import allocate
 from .callbacks import Checkpoints, Live, Metrics, Pictures
 from .experiment import Experiment, load_experiment
 from .loop import Problem, prepare, run
@@ -55,6 +56,8 @@ def optimize(
     if (target / "checkpoints").exists():
         raise InputError(f"{target}: already holds a run; continue it with: pbdr resume {target}")
     problem, held_out = build(experiment, target)
+    with thread_count(experiment.schedule.threads):
+        experiment = allocate(experiment, problem)
     target.mkdir(parents=True, exist_ok=True)
     experiment.save(target / "experiment.toml")
     (target / "versions.json").write_text(json.dumps(versions(), indent=1))
@@ -74,6 +77,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     experiment = load_experiment(folder / "experiment.toml")
     step, arrays, _ = checkpoint.latest(folder / "checkpoints")
     problem, held_out = build(experiment, folder)
+    experiment = allocate(experiment, problem)
     problem.collection.restore(arrays)
     return _go(experiment, problem, held_out, folder, step, quiet)
 
