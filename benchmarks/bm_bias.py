@@ -20,7 +20,10 @@ from pbdr.validation.cases import CASES  # noqa: E402
 from pbdr.validation.compare import gradcheck  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "bias.json"
-PEERS = {"silhouette": {"type": "prb_projective", "guiding": "none", "sppi": 0}}
+PEERS = {
+    "silhouette": {"type": "prb_projective", "guiding": "none", "sppi": 0},
+    "indirect": {"type": "prb_projective", "guiding": "none"},
+}
 
 
 def measure(case, integrator, seeds=16, efforts=(1, 4, 16, 64)):

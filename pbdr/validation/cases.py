@@ -20,7 +20,7 @@ class Case:
 
     Attributes:
         build: returns the scene dictionary, integrator excluded.
-        group: 'material', 'light', 'moving' (no silhouette changes) or 'silhouette'.
+        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette' or 'indirect'.
         step: central-difference step.
     """
 
@@ -448,3 +448,6 @@ def occluded_ball():
     """Part of the outline is hidden by a nearer shape that stands still."""
     front = {"type": "rectangle", "to_world": T().translate([0.6, 0.4, 2]).scale(0.4), "emitter": glow(0.2, 0.5, 0.9)}
     return world(ball=_shape("sphere"), front=front)
+
+
+from . import indirect_cases  # noqa: E402, F401 (registers its cases)

@@ -41,12 +41,26 @@ def make_mesh(positions: np.ndarray, faces: np.ndarray, uv: np.ndarray | None, n
     return mesh
 
 
-def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True) -> dict:
+def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True, radius: float = 1.0) -> dict:
     """The same as a plugin dictionary, through a temporary PLY file (so that a BSDF can be given)."""
+    return as_file(uv_sphere(rows, seam, normals, radius), normals)
+
+
+def as_file(mesh: Any, normals: bool) -> dict:
     with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
         path = f.name
-    uv_sphere(rows, seam, normals).write_ply(path)
+    mesh.write_ply(path)
     return {"type": "ply", "filename": path, "face_normals": not normals}
+
+
+def corner() -> dict:
+    """A floor and a wall that share an edge, as one flat-shaded mesh."""
+    a, b, c = np.mgrid[0:2, 0:2, 0:1].reshape(3, -1).astype(float)
+    low = np.stack([3 * a - 1.5, c - 1, 2.5 * b - 1], -1)
+    high = np.array([[-1.5, 0.5, -1], [1.5, 0.5, -1]])
+    p = np.concatenate([low, high])  # 0, 2: the shared edge; 1, 3: front; 4, 5: top
+    faces = np.array([[0, 1, 3], [0, 3, 2], [0, 2, 5], [0, 5, 4]])
+    return as_file(make_mesh(p, faces, None, False), False)
 
 
 def dome(n: int = 6) -> dict:
@@ -57,7 +71,4 @@ def dome(n: int = 6) -> dict:
     row, column = np.mgrid[0 : n - 1, 0 : n - 1]
     k = (row * n + column).ravel()
     faces = np.concatenate([np.stack([k, k + 1, k + n + 1], 1), np.stack([k, k + n + 1, k + n], 1)])
-    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
-        path = f.name
-    make_mesh(p, faces, None, True).write_ply(path)
-    return {"type": "ply", "filename": path}
+    return as_file(make_mesh(p, faces, None, True), True)

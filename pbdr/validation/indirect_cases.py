@@ -1,0 +1,150 @@
+"""Cases of indirect visibility: shadows, interreflection, glossy reflection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .cases import CASES, Case, T, camera, diffuse, environment, glow, rgb
+from .meshes import corner, mesh_file
+
+LIGHTS: dict[str, Callable[[], dict]] = {
+    "point": lambda: {"type": "point", "position": [1, 4, 1], "intensity": rgb(20, 18, 15)},
+    "directional": lambda: {"type": "directional", "direction": [-0.3, -1, -0.2], "irradiance": rgb(2, 1.8, 1.5)},
+    "spot": lambda: {
+        "type": "spot",
+        "to_world": T().look_at([1, 4, 1], [0, 0, 0], [0, 0, 1]),
+        "cutoff_angle": 50,
+        "intensity": rgb(20, 18, 15),
+    },
+    "area": lambda: {
+        "type": "rectangle",
+        "to_world": T().translate([1, 3, 1]).rotate([1, 0, 0], 90).scale(0.5),
+        "emitter": glow(9, 8, 6),
+    },
+    "constant": lambda: {"type": "constant", "radiance": rgb(0.4, 0.3, 0.5)},
+    "environment": environment,
+}
+
+
+def floor(bsdf: dict | None = None) -> dict:
+    lying = T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(4)
+    return {"type": "rectangle", "to_world": lying, "bsdf": bsdf or diffuse()}
+
+
+def ball() -> dict:
+    return {"type": "sphere", "center": [0.3, 0.3, 0], "radius": 0.5, "bsdf": diffuse(0.2, 0.2, 0.5)}
+
+
+def box() -> dict:
+    tilted = T().translate([0.2, 0.4, 0]).rotate([1, 2, 0.5], 35).scale(0.35)
+    return {"type": "cube", "to_world": tilted, "bsdf": diffuse(0.2, 0.2, 0.5)}
+
+
+def indirect(
+    name: str,
+    key: str,
+    direction: str,
+    light: str,
+    depth: int = 2,
+    step: float = 0.02,
+    **objects: Callable[[], dict],
+) -> None:
+    """Register a scene that a camera looks down on."""
+
+    def build() -> dict:
+        return {
+            "type": "scene",
+            "sensor": camera(origin=(0, 4, 5)),
+            "light": LIGHTS[light](),
+            **{name: make() for name, make in objects.items()},
+        }
+
+    CASES[name] = Case(name, "indirect", key, direction, step, build, depth)
+
+
+for _light in LIGHTS:
+    indirect(f"shadow_{_light}", "box.vertex_positions", "translate_x", _light, floor=floor, box=box)
+    indirect(f"round_shadow_{_light}", "ball.to_world", "translate_x", _light, floor=floor, ball=ball)
+for _light in ("point", "area", "constant"):
+    indirect(f"receiver_{_light}", "floor.to_world", "translate_y", _light, floor=floor, box=box)
+indirect(
+    "shadow_disk",
+    "disk.to_world",
+    "rotate_x",
+    "area",
+    floor=floor,
+    disk=lambda: {
+        "type": "disk",
+        "to_world": T().translate([0.2, 0.4, 0]).rotate([1, 0, 0], -70).scale(0.6),
+        "bsdf": {"type": "twosided", "bsdf": diffuse()},
+    },
+)
+indirect(
+    "shadow_cylinder",
+    "pipe.to_world",
+    "rotate_y",
+    "area",
+    floor=floor,
+    pipe=lambda: {
+        "type": "cylinder",
+        "p0": [-0.6, 0.3, 0],
+        "p1": [0.6, 0.5, 0.2],
+        "radius": 0.25,
+        "bsdf": {"type": "twosided", "bsdf": diffuse()},
+    },
+)
+indirect(
+    "shadow_flat_mesh",
+    "mesh.vertex_positions",
+    "translate_x",
+    "area",
+    floor=floor,
+    mesh=lambda: {**mesh_file(6, seam=False, normals=False, radius=0.6), "bsdf": diffuse()},
+)
+indirect(
+    "shadow_seamed_mesh",
+    "mesh.vertex_positions",
+    "translate_x",
+    "area",
+    floor=floor,
+    mesh=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse()},
+)
+for _light in ("point", "area", "constant"):
+    indirect(
+        f"self_shadow_{_light}",
+        "corner.vertex_positions",
+        "rotate_y",
+        _light,
+        corner=lambda: {
+            **corner(),
+            "to_world": T().translate([-0.7, 0, 0]).rotate([0, 1, 0], -90),
+            "bsdf": {"type": "twosided", "bsdf": diffuse()},
+        },
+    )
+indirect(
+    "interreflected_shadow",
+    "box.vertex_positions",
+    "translate_x",
+    "area",
+    depth=4,
+    floor=lambda: floor(diffuse(0.8, 0.7, 0.6)),
+    box=box,
+    wall=lambda: {
+        "type": "rectangle",
+        "to_world": T().translate([-1.5, 0, 0]).rotate([0, 1, 0], 90).scale(3),
+        "bsdf": diffuse(0.8, 0.7, 0.6),
+    },
+    blind=lambda: {
+        "type": "rectangle",
+        "to_world": T().translate([1, 2.5, 1]).rotate([1, 0, 0], -90).rotate([0, 1, 0], 25).scale(0.45),
+        "bsdf": diffuse(0, 0, 0),
+    },
+)
+indirect(
+    "glossy_floor",
+    "ball.to_world",
+    "translate_x",
+    "constant",
+    floor=lambda: floor({"type": "roughconductor", "alpha": 0.025, "material": "Al"}),
+    ball=lambda: {**ball(), "emitter": glow(1.0, 0.8, 0.5)},
+)
