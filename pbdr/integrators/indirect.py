@@ -31,8 +31,9 @@ OFFSET = 1e-5  # angle between the two rays of a camera-side sample, half of it
 class Indirect:
     """Outlines, lights and sample counts of one render through one camera."""
 
-    def __init__(self, integrator: Any, scene: Any, camera: Any, edges: SceneEdges, spp: int):
+    def __init__(self, integrator: Any, scene: Any, camera: Any, edges: SceneEdges, spp: int, sensor_moves: bool):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
+        self.sensor_moves = sensor_moves
         border = 2 * camera.border
         self.area = float((camera.size[0] + border) * (camera.size[1] + border))
         self.count = max(64, int(spp * self.area))
@@ -61,12 +62,12 @@ class Indirect:
             found |= shape == mi.ShapePtr(s)
         return found
 
-    def receiver_query(self, si: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
-        """How outlines are chosen from a receiver."""
+    def receiver_query(self, si: Any, first: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
+        """How outlines are chosen from a receiver (``first``: one that the sensor sees)."""
         normal = dr.select(dr.dot(si.n, si.to_world(si.wi)) < 0, -si.n, si.n)
         return Query(
             view=Viewpoint(si.p),
-            statics=dr.select(self.moves(si.shape), 1.0, 0.0),
+            statics=dr.select(self.moves(si.shape) | (mi.Bool(first) & self.sensor_moves), 1.0, 0.0),
             lobe=lobe,
             # A lobe of solid angle 1 / pdf.
             width2=dr.clip(dr.inv_pi / dr.maximum(pdf, 1e-6), 1e-6, 4),
@@ -81,18 +82,24 @@ class Indirect:
         b = self.camera.project_tangent(p, frame.t, lens)
         return dr.abs(a.x * b.y - a.y * b.x)
 
-    def receiver_motion(self, pi: Any, ray: Any, si: Any) -> Any:
-        """The receiver, attached: its surface moves, the ray that leads to it is held."""
+    def receiver_motion(self, pi: Any, ray: Any, si: Any, first: Any, pos: Any, aperture: Any) -> Any:
+        """The receiver, attached: its surface moves; the ray that leads to it rests, or the sensor's."""
         follow = pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape).p
-        cos = dr.dot(si.n, ray.d)
+        o, d = mi.Point3f(ray.o), mi.Vector3f(ray.d)
+        if self.sensor_moves:
+            moved, _ = self.camera.ray(pos, ray.time, 0.5, aperture)
+            o, d = (dr.replace_grad(a, dr.select(first, b, a)) for a, b in ((o, moved.o), (d, moved.d)))
+        cos = dr.dot(si.n, d)
         cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
-        return si.p + ray.d * (dr.dot(si.n, follow - si.p) / cos)
+        return dr.replace_grad(si.p, o + d * (dr.dot(si.n, follow - o) / cos))
 
     # ---------------------------------------------------------------- lights
 
     def light_query(self, view: Viewpoint) -> Query:
         """How outlines are chosen from a light."""
-        return Query(view=view, statics=mi.Float(STATIC if self.moving else 1.0), creases=False)
+        return Query(
+            view=view, statics=mi.Float(STATIC if self.moving and not self.sensor_moves else 1.0), creases=False
+        )
 
     def light_density(self, leaf: Any, edge: Any, si_y: Any, ω: Any, active: Any) -> Any:
         """Density of emitter-side samples, times their number, per dω ds; 0 if they cannot."""

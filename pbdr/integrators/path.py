@@ -41,6 +41,7 @@ def trace(
     rim_shape: Any = None,
     first_emission: Any = None,
     segments: Any = None,
+    ray_tangent: Any = None,
 ):
     """Trace one path per lane.
 
@@ -56,21 +57,29 @@ def trace(
         rim_shape: shape whose silhouette is being sampled (see `path_terms.face_the_viewer`).
         first_emission: Float or ``None``, factor on what the first vertex emits.
         segments: UInt32 or ``None``, longest path of each lane (default ``max_depth``).
+        ray_tangent: derivatives of origin and direction of ``ray`` where the sensor moves (forward;
+            backward: any pair), else ``None``.
 
     Returns:
-        ``(L or δL, valid, L, Z)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum.
+        ``(L or δL, valid, L, Z, δray)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, and
+        the adjoint (origin, direction) of ``ray``.
     """
     primal = mode == dr.ADMode.Primal
     context = mi.BSDFContext()
     s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, active)
 
+    sensor_moves = ray_tangent is not None and not primal
     limit = max_depth if segments is None else segments
     while dr.hint(s.active, max_iterations=max_depth, label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
         # ------------------------- Current vertex -------------------------
         with dr.resume_grad(when=not primal):
-            si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
+            if dr.hint(sensor_moves, mode="scalar"):
+                segment, o, d = terms.attach_ray(s.ray, ray_tangent, s.depth == 0)
+            else:
+                segment = s.ray
+            si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
             if dr.hint(not primal and traits.moving, mode="scalar"):
                 later = s.depth >= 1
                 prev = s.pi_prev.compute_surface_interaction(s.ray_prev, ray_flags=mi.RayFlags.Minimal, active=later)
@@ -173,6 +182,9 @@ def trace(
                     pass  # nothing at this vertex depends on a parameter
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                     dr.backward_from(s.δL * Lo)
+                    if dr.hint(sensor_moves, mode="scalar"):
+                        s.δo[s.depth == 0] = mi.Vector3f(dr.grad(o))
+                        s.δd[s.depth == 0] = dr.grad(d)
                 else:
                     s.δL += dr.forward_to(Lo)
 
@@ -184,4 +196,4 @@ def trace(
         s.ray_prev = s.ray
         s.ray = ray_next
 
-    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z
+    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd)

@@ -23,6 +23,8 @@ class PathState:
     L: Any  # Spectrum: radiance so far (primal) or still to come (replay)
     Z: Any  # Spectrum: what arrives behind the one black factor of the path
     δL: Any  # Spectrum: adjoint radiance (backward) or derivative so far (forward)
+    δo: Any  # Vector3f: adjoint of the sensor ray's origin, where the sensor moves
+    δd: Any  # Vector3f: and of its direction
     β: Any  # Spectrum
     γ: Any  # Spectrum
     η: Any  # Float: product of relative indices of refraction
@@ -43,6 +45,8 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> P
         L=mi.Spectrum(L),
         Z=mi.Spectrum(Z),
         δL=mi.Spectrum(δL),
+        δo=mi.Vector3f(0),
+        δd=mi.Vector3f(0),
         β=mi.Spectrum(1),
         γ=mi.Spectrum(0),
         η=mi.Float(1),
@@ -61,12 +65,13 @@ class SceneTraits:
     A plain class on purpose: Dr.Jit would treat a dataclass as part of the loop state.
     """
 
-    def __init__(self, scene: Any):
+    def __init__(self, scene: Any, sensor_moves: bool = False):
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
         bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
-        self.moving = bool(scene.shapes_grad_enabled())  # some shape is attached to the AD graph
+        # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
+        self.moving = bool(scene.shapes_grad_enabled()) or sensor_moves
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)

@@ -29,6 +29,21 @@ def area_jacobian(o: Any, p: Any, n: Any, active: Any) -> Any:
     return dr.select(active & (J > 0), J, 1)
 
 
+def attach_ray(ray: Any, tangent: Any, first: Any) -> tuple[Any, Any, Any]:
+    """The sensor's ray with fresh AD variables for origin and direction: ``(ray, o, d)``.
+
+    A loop cannot reach AD variables outside it: their derivatives are carried in (``tangent``), and
+    out as adjoints.
+    """
+    o, d = mi.Point3f(ray.o), mi.Vector3f(ray.d)
+    dr.enable_grad(o, d)
+    dr.set_grad(o, dr.select(first, mi.Point3f(tangent[0]), 0))
+    dr.set_grad(d, dr.select(first, tangent[1], 0))
+    attached = mi.Ray3f(ray)
+    attached.o, attached.d = dr.select(first, o, ray.o), dr.select(first, d, ray.d)
+    return attached, o, d
+
+
 def attach_incident_direction(si: Any, prev: Any, active: Any) -> None:
     """Let ω_i at ``si`` follow the motion of the previous vertex, in place.
 

@@ -8,7 +8,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.scene_edges import SceneEdges
-from ..scene.sensors import cameras, get_sensor
+from ..scene.sensors import cameras, get_sensor, sensor_moves
 from .boundary import boundary_backward, boundary_forward
 from .indirect import Indirect
 from .primary_edges import primary_records
@@ -61,7 +61,7 @@ class EdgeIntegrator(PathIntegrator):
 
     def _boundaries(self, scene, sensor, seed, spp):
         """Samplers of discontinuities, one after the other."""
-        if not scene.shapes_grad_enabled():
+        if not scene.shapes_grad_enabled() and not sensor_moves(sensor):
             return
         primary = self.samples(self.sppp, spp, sensor, 1)
         if primary > 0:
@@ -75,7 +75,7 @@ class EdgeIntegrator(PathIntegrator):
         if not len(edges):
             return
         for k, camera in enumerate(cameras(sensor)):
-            context = Indirect(self, scene, camera, edges, spp)
+            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor))
             for j, sampler in enumerate((secondary_record, shadow_record)):
                 if sampler is shadow_record and not context.lights:
                     continue

@@ -16,7 +16,7 @@ import mitsuba as mi
 from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
-from ..scene.sensors import Camera, cameras
+from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
 
 OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
@@ -33,7 +33,7 @@ def sample_count(camera: Camera, spp: int) -> int:
 
 def primary_records(integrator, scene, sensor, seed, spp, cache):
     """Sample every set of moving edges through every camera of ``sensor``."""
-    sets = edge_sets(scene, cache)
+    sets = edge_sets(scene, cache, statics=sensor_moves(sensor))
     for k, camera in enumerate(cameras(sensor)):
         for j, edges in enumerate(sets):
             # Opaque: a literal would be compiled into the kernel.
@@ -95,7 +95,8 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
 
     # Attached: the motion of the point, seen on the film, across the outline.
     with dr.resume_grad():
-        moved, _ = camera.project(edges.motion(edge), lens)
+        moving = camera.attached()
+        moved, _ = moving.project(edges.motion(edge), moving.lens_point(aperture))
         speed = dr.dot(moved, normal)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
 

@@ -13,7 +13,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError, near_matches
-from ..scene.sensors import get_sensor
+from ..scene.sensors import get_sensor, sensor_moves
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -31,8 +31,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         hide_emitters: directly visible emitters are not rendered (default false).
         sppc: samples per pixel of the continuous (interior) derivative; 0 switches it off.
 
-    What it cannot do: no polarization, no participating media, no derivative with respect to
-    sensor parameters.
+    What it cannot do: no polarization, no participating media.
     """
 
     parameters = ("max_depth", "rr_depth", "hide_emitters", "sppc")
@@ -73,17 +72,18 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         replay=None,
         first_emission=None,
         segments=None,
+        ray_tangent=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
 
         Returns ``(L or δL, valid, [], state)``; ``state`` goes into ``state_in`` of the pass that
-        differentiates what this pass traced.
+        differentiates what this pass traced; that one's is the adjoint of ``ray``.
         """
         primal = mode == dr.ADMode.Primal
         L, Z = (0, 0) if state_in is None else state_in
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
-        value, valid, L, Z = trace(
+        value, valid, L, Z, δray = trace(
             mode,
             scene,
             sampler,
@@ -93,7 +93,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             max_depth=self.max_depth,
             rr_depth=self.rr_depth,
             hide_emitters=self.hide_emitters and segments is None,  # only what the sensor sees
-            traits=SceneTraits(scene),
+            traits=SceneTraits(scene, ray_tangent is not None),
             replay=(not primal) if replay is None else replay,
             L=L,
             Z=Z,
@@ -101,8 +101,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             rim_shape=rim_shape,
             first_emission=first_emission,
             segments=segments,
+            ray_tangent=ray_tangent,
         )
-        return value, valid, [], (L, Z)
+        return value, valid, [], ((L, Z) if primal else δray)
 
     def first_hit(self, scene, ray, active):
         """What the sensor sees along ``ray``; area lights are looked through if hidden."""
@@ -131,7 +132,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
-        self.check(scene, sensor)
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
@@ -142,7 +142,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
-        self.check(scene, sensor)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
@@ -152,9 +151,19 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         film = sensor.film()
         with dr.suspend_grad():
             sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
+            attached = self._attached_rays(scene, sensor, sampler)
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
-            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True)
-            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state)
+            tangent = None
+            if attached is not None:
+                with dr.resume_grad():
+                    # One after the other: the origin depends on the direction.
+                    flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
+                    d = dr.forward_to(attached.d, flags=flags)
+                    dr.clear_grad(attached.d)
+                    tangent = dr.forward_to(attached.o, flags=flags), d
+            more = {"replay": True, "ray_tangent": tangent}
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, **more)
+            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, ray_tangent=tangent)
             self._splat(film, pos, δL * weight, 0, ray, spp)
             return film.develop()
 
@@ -162,13 +171,30 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         film = sensor.film()
         with dr.suspend_grad():
             sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
+            attached = self._attached_rays(scene, sensor, sampler)
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
             δL = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
             film.clear()
-            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True)
-            self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state)
+            zero = None if attached is None else (mi.Vector3f(0), mi.Vector3f(0))
+            more = {"replay": True, "ray_tangent": zero}
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, **more)
+            _, _, _, (δo, δd) = self.sample(
+                dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, ray_tangent=zero
+            )
+            if attached is not None:
+                with dr.resume_grad():
+                    along = dr.dot(mi.Vector3f(attached.o), δo) + dr.dot(attached.d, δd)
+                    dr.backward_from(along, flags=dr.ADFlag.ClearInterior)
             del state, δL, ray, weight, pos, sampler
             dr.eval()
+
+    def _attached_rays(self, scene, sensor, sampler):
+        """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""
+        if not sensor_moves(sensor):
+            return None
+        with dr.resume_grad():
+            ray, _, _ = self.sample_rays(scene, sensor, sampler.clone())
+        return ray
 
     def _radiance_adjoint(self, sensor, grad_in, pos, weight, ray, spp):
         """δL for an adjoint image. The film is linear in L: it does not depend on the radiance."""
@@ -215,15 +241,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             return 0
         count = requested or own or sensor.sampler().sample_count()
         return max(1, round(count * self.shares[term]))
-
-    def check(self, scene: Any, sensor: Any) -> None:
-        """Refuse what would silently give a wrong gradient."""
-        if dr.grad_enabled(sensor.world_transform()):
-            raise UnsupportedError(
-                f"{type(self).__name__}: the pose of sensor '{sensor.id()}' is attached to the AD graph,"
-                " but derivatives with respect to the camera are not available yet. Move the scene"
-                " instead, or detach the sensor's to_world."
-            )
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"

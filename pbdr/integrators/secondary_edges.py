@@ -19,6 +19,7 @@ import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
 from ..sampling.paired import lane_sampler, paired_sampler
+from ..scene.viewpoint import Viewpoint
 from .boundary import EdgeRecord
 from .camera_walk import walk
 from .indirect import OFFSET, Indirect
@@ -31,7 +32,7 @@ class Choice:
     """One sample before its two sides are traced."""
 
     pos: Any
-    lens: Any
+    aperture: Any
     ray: Any
     pi: Any
     depth: Any
@@ -80,14 +81,14 @@ def _choose(ctx: Indirect, rng: Any) -> Choice:
     bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), end.found)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
-    query = ctx.receiver_query(si, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    query = ctx.receiver_query(si, end.depth == 0, lobe, dr.select(delta, 0, bs.pdf), bsdf)
     leaf, pmf = ctx.edges.tree.sample(query, rng.next_1d(), rng.next_1d() < 0.5)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = proposal.sample(rng.next_1d(), rng.next_1d() < 0.5)
     pdf = pmf * proposal.pdf(t)
     return Choice(
         pos=pos,
-        lens=camera.lens_point(aperture),
+        aperture=aperture,
         ray=end.ray,
         pi=end.pi,
         depth=end.depth,
@@ -104,8 +105,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     scene, edges = ctx.scene, ctx.edges
     active = mi.Bool(choice.found)
     si = choice.pi.compute_surface_interaction(choice.ray, mi.RayFlags.All, active)
-    query_view = ctx.receiver_query(si, mi.Vector3f(0, 0, 1), mi.Float(1), si.bsdf()).view
-    edge = edges.at(query_view, choice.leaf, choice.t)
+    edge = edges.at(Viewpoint(si.p), choice.leaf, choice.t)
     to = edge.p - si.p
     r = dr.norm(to)
     ω = to / r
@@ -133,7 +133,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
 
     # What lights emit from behind the outline, emitter-side samples find too.
     si_y = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active)
-    J = ctx.pixels_per_area(si.p, si.n, choice.lens)
+    J = ctx.pixels_per_area(si.p, si.n, ctx.camera.lens_point(choice.aperture))
     across = dr.norm(dr.cross(edge.tangent, ω))
     mine = ctx.count / ctx.area * ctx.first_share * J * choice.pdf
     mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
@@ -156,7 +156,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     with dr.resume_grad():
-        p = ctx.receiver_motion(choice.pi, choice.ray, si)
+        p = ctx.receiver_motion(choice.pi, choice.ray, si, choice.first, choice.pos, choice.aperture)
         x = edges.motion(edge)
         held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
         speed = dr.dot(n, (x - p) / r + p * held)

@@ -101,7 +101,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     with dr.resume_grad():
-        p = ctx.receiver_motion(pi, ray, si)
+        p = ctx.receiver_motion(pi, ray, si, True, pos, aperture)
         x = edges.motion(edge)
         held = dr.select(infinite, 0, dr.rcp(dr.norm(y - si.p)))
         speed = dr.dot(n, (x - p) / r + p * held)
@@ -113,7 +113,7 @@ def _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), active)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
-    query = ctx.receiver_query(si, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    query = ctx.receiver_query(si, True, lobe, dr.select(delta, 0, bs.pdf), bsdf)
     pmf = ctx.edges.tree.pdf(query, leaf, active)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = ctx.edges.parameter(query.view, leaf, edge, proposal.start)

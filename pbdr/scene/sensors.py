@@ -25,15 +25,17 @@ class Camera:
         radius, focus: aperture radius and focus distance in scene units (0 and 1 for no lens).
     """
 
-    def __init__(self, sensor: Any, film: Any, slot: int = 0, slots: int = 1):
+    def __init__(self, sensor: Any, film: Any, slot: int = 0, slots: int = 1, attached: bool = False):
         self.sensor = sensor
+        self._place = (film, slot, slots)
         self.kind = KINDS[sensor.class_name()]
         crop, start = film.crop_size(), film.crop_offset()
         width = crop[0] / slots
         self.offset = mi.ScalarVector2f(start[0] + slot * width, start[1])
         self.size = mi.ScalarVector2f(width, crop[1])
         self.near = float(sensor.near_clip())
-        self.to_world = dr.detach(sensor.world_transform())
+        keep = (lambda x: x) if attached else dr.detach
+        self.to_world = keep(sensor.world_transform())
         self.to_camera = self.to_world.inverse()
         # A batch takes one ray per film column: its children have no border of their own.
         border = film.rfilter().border_size() if film.sample_border() and slots == 1 else 0
@@ -41,19 +43,23 @@ class Camera:
         self.radius, self.focus = 0.0, 1.0
         if self.kind == "thinlens":
             lens = mi.traverse(sensor)
-            self.radius = dr.detach(lens["aperture_radius"])
-            self.focus = dr.detach(lens["focus_distance"])
-        first, last = self._slope(0.0), self._slope(1.0)
+            self.radius = keep(lens["aperture_radius"])
+            self.focus = keep(lens["focus_distance"])
+        first, last = keep(self._slope(0.0)), keep(self._slope(1.0))
         self.scale = dr.rcp(last - first)
         self.shift = -first * self.scale
 
     def _slope(self, uv: float) -> Any:
         ray, _ = self.sensor.sample_ray(0.0, 0.5, mi.Point2f(uv), mi.Point2f(0.5))
         if self.kind == "orthographic":
-            o = self.to_camera @ dr.detach(ray.o)
+            o = self.to_camera @ ray.o
             return mi.Vector2f(o.x, o.y)
-        d = self.to_camera @ dr.detach(ray.d)
+        d = self.to_camera @ ray.d
         return mi.Vector2f(d.x / d.z, d.y / d.z)
+
+    def attached(self) -> Camera:
+        """The same camera with parameters attached to the AD graph, inside `dr.resume_grad`."""
+        return Camera(self.sensor, *self._place, attached=True)
 
     @property
     def is_point(self) -> bool:
@@ -114,6 +120,13 @@ class Camera:
         """Ray and weight for a film position in pixels."""
         uv = (mi.Vector2f(pos) - self.offset) / self.size
         return self.sensor.sample_ray_differential(time, wavelength, mi.Point2f(uv), aperture)
+
+
+def sensor_moves(sensor: Any) -> bool:
+    """Whether a parameter of the sensor (pose, field of view, lens, ...) is attached to the AD graph."""
+    with dr.resume_grad():
+        params = mi.traverse(sensor)
+        return any(dr.grad_enabled(params[k]) for k in params.keys() if not k.startswith("film."))
 
 
 def sensor_children(sensor: Any) -> list[Any]:

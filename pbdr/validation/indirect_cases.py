@@ -1,10 +1,10 @@
-"""Cases of indirect visibility: shadows, interreflection, glossy reflection."""
+"""Cases of indirect visibility (shadows, interreflection, glossy reflection) and of moving cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .cases import CASES, Case, T, camera, diffuse, environment, glow, rgb
+from .cases import CASES, Case, T, camera, diffuse, environment, glow, rgb, texture
 from .meshes import corner, mesh_file
 
 LIGHTS: dict[str, Callable[[], dict]] = {
@@ -147,4 +147,51 @@ indirect(
     "constant",
     floor=lambda: floor({"type": "roughconductor", "alpha": 0.025, "material": "Al"}),
     ball=lambda: {**ball(), "emitter": glow(1.0, 0.8, 0.5)},
+)
+
+
+# ------------------------------------------------------------------------------ moving cameras
+
+
+def seen(name: str, key: str, direction: str, step: float, sensor: Callable[[], dict] | None = None) -> None:
+    """Register a derivative with respect to the camera, silhouettes and shadows included."""
+
+    def build() -> dict:
+        return {
+            "type": "scene",
+            "sensor": sensor() if sensor else camera(origin=(0, 4, 5)),
+            "light": LIGHTS["area"](),
+            "floor": floor({"type": "diffuse", "reflectance": texture()}),
+            "box": {**box(), "bsdf": diffuse(0.6, 0.6, 0.8)},
+            "ball": {**ball(), "center": [-0.8, 0, 0.2]},
+        }
+
+    CASES[name] = Case(name, "camera", key, direction, step, build, 3)
+
+
+seen("camera_translate_x", "sensor.to_world", "translate_x", 0.02)
+seen("camera_translate_z", "sensor.to_world", "translate_z", 0.02)
+seen("camera_rotate", "sensor.to_world", "rotate_x", 0.005)
+seen("camera_fov", "sensor.x_fov", "uniform", 0.2)
+seen("camera_principal_point", "sensor.principal_point_offset_x", "uniform", 0.005)
+seen(
+    "camera_thin_lens",
+    "sensor.to_world",
+    "translate_y",
+    0.02,
+    lambda: camera("thinlens", origin=(0, 4, 5), aperture_radius=0.2, focus_distance=5.5),
+)
+seen(
+    "camera_focus",
+    "sensor.focus_distance",
+    "uniform",
+    0.05,
+    lambda: camera("thinlens", origin=(0, 4, 5), aperture_radius=0.4, focus_distance=4.0),
+)
+seen(
+    "camera_orthographic",
+    "sensor.to_world",
+    "rotate_y",
+    0.01,
+    lambda: camera("orthographic", to_world=T().look_at([0, 4, 5], [0, 0, 0], [0, 1, 0]).scale(2)),
 )
