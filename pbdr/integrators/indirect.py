@@ -82,10 +82,15 @@ class Indirect:
         b = self.camera.project_tangent(p, frame.t, lens)
         return dr.abs(a.x * b.y - a.y * b.x)
 
-    def receiver_motion(self, pi: Any, ray: Any, si: Any, first: Any, pos: Any, aperture: Any) -> Any:
-        """The receiver, attached: its surface moves; the ray that leads to it rests, or the sensor's."""
+    def receiver_motion(self, pi: Any, ray: Any, si: Any, line: Any, first: Any, pos: Any, aperture: Any) -> Any:
+        """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
+
+        Args:
+            pi, ray: the receiver and a ray that leads to it.
+            first: Bool, the sensor sees it: ``line`` moves with the sensor.
+        """
         follow = pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape).p
-        o, d = mi.Point3f(ray.o), mi.Vector3f(ray.d)
+        o, d = mi.Point3f(line.o), mi.Vector3f(line.d)
         if self.sensor_moves:
             moved, _ = self.camera.ray(pos, ray.time, 0.5, aperture)
             o, d = (dr.replace_grad(a, dr.select(first, b, a)) for a, b in ((o, moved.o), (d, moved.d)))

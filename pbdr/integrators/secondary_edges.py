@@ -156,7 +156,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     with dr.resume_grad():
-        p = ctx.receiver_motion(choice.pi, choice.ray, si, choice.first, choice.pos, choice.aperture)
+        p = ctx.receiver_motion(choice.pi, choice.ray, si, choice.ray, choice.first, choice.pos, choice.aperture)
         x = edges.motion(edge)
         held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
         speed = dr.dot(n, (x - p) / r + p * held)

@@ -10,6 +10,7 @@ in the measure of `indirect`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
@@ -64,24 +65,34 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         to_light = mi.Ray3f(o, ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])
         active &= ~scene.ray_test(to_light, coherent=False, active=active)
         away = mi.Ray3f(o, -ω, time)
-        landed = scene.ray_intersect(away, mi.RayFlags.Minimal, coherent=False, active=active)
+        landed = scene.ray_intersect_preliminary(away, coherent=False, reorder=False, active=active)
         active &= landed.is_valid()
+        receiver = landed.compute_surface_interaction(away, mi.RayFlags.Minimal, active)
+        r = dr.norm(edge.p - receiver.p)
 
-        # The sensor sees the receiver.
+        # Point-like lights: camera-side samples cannot meet their shadows, at no vertex of a path.
+        skip, stop = ctx.rough_vertex(rng.next_1d())
+        skip = dr.select(delta, skip, 0)
+        stop = dr.select(delta, stop, 1)
+        end = _toward_sensor(scene, rng, away, landed, skip, ctx.deepest, active)
+        active = end.active
+        last = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.Minimal, active)
+        back = -end.ray.d  # toward the light side
+
+        # The sensor sees the last vertex.
         aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
         lens = camera.lens_point(aperture)
-        pos, z = camera.project(landed.p, lens)
+        pos, z = camera.project(last.p, lens)
         active &= camera.inside(pos)
         if camera.is_point:
             active &= z > camera.near
         ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
         pi = ctx.integrator.first_hit(scene, ray, active)
         si = pi.compute_surface_interaction(ray, mi.RayFlags.All, active)
-        active &= si.is_valid() & (dr.norm(si.p - landed.p) < 1e-4 * (si.t + scale))
+        active &= si.is_valid() & (dr.norm(si.p - last.p) < 1e-4 * (si.t + scale))
         bsdf = si.bsdf(ray)
-        f = bsdf.eval(mi.BSDFContext(), si, si.to_local(ω), active)
-        r = dr.norm(edge.p - si.p)
-        cos = dr.abs_dot(si.n, ω)
+        f = bsdf.eval(mi.BSDFContext(), si, si.to_local(back), active)
+        cos = dr.abs_dot(si.n, back)
 
         # Radiance over the density of its direction around e.
         ds_e = dr.zeros(mi.DirectionSample3f, ctx.count)
@@ -97,15 +108,74 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
 
         J = ctx.pixels_per_area(si.p, si.n, lens)
         share = dr.select(delta, 1, _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
-        value = Le * f * weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density))
+        value = Le * f * weight * end.weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     with dr.resume_grad():
-        p = ctx.receiver_motion(pi, ray, si, True, pos, aperture)
+        seen = skip == 0
+        line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
+        p = ctx.receiver_motion(landed, away, receiver, line, seen, pos, aperture)
         x = edges.motion(edge)
-        held = dr.select(infinite, 0, dr.rcp(dr.norm(y - si.p)))
+        held = dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p)))
         speed = dr.dot(n, (x - p) / r + p * held)
     return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)
+
+
+@dataclass
+class Approach:
+    """State of a path from the receiver to the vertex that the sensor sees."""
+
+    ray: Any  # leads to the current vertex, from the side of the light
+    pi: Any
+    weight: Any  # Spectrum
+    first: Any  # Vector3f: direction of the first segment
+    left: Any  # UInt32: rough vertices still to be passed
+    depth: Any
+    going: Any
+    active: Any  # Bool: not lost
+
+
+@dr.syntax
+def _toward_sensor(scene, rng, ray, pi, skip, limit, active) -> Approach:
+    """Pass ``skip`` rough vertices by BSDF samples, as importance flows.
+
+    A vertex between a (from the light) and b (next) has the weight f cos_s(a) |n·b| / (|n·a| p(b)),
+    with cos_s to the shading and n the geometric normal; the receiver's 1 / |n·a| is the caller's
+    for the last vertex, where the sensor is met.
+    """
+    context = mi.BSDFContext(mi.TransportMode.Importance)
+    s = Approach(
+        ray=mi.Ray3f(ray),
+        pi=pi,
+        weight=mi.Spectrum(1),
+        first=mi.Vector3f(0, 0, 1),
+        left=mi.UInt32(skip),
+        depth=mi.UInt32(0),
+        going=mi.Bool(active),
+        active=mi.Bool(active),
+    )
+    while s.going:
+        si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
+        bsdf = si.bsdf(s.ray)
+        rough = si.is_valid() & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
+        arrived = rough & (s.left == 0)
+        on = si.is_valid() & ~arrived & (s.depth < limit)
+        bs, weight = bsdf.sample(context, si, rng.next_1d(), rng.next_2d(), on)
+        delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
+        on &= (dr.max(mi.unpolarized_spectrum(weight)) > 0) & ((s.depth > 0) | ~delta)
+        out = si.to_world(bs.wo)
+        turn = dr.abs(mi.Frame3f.cos_theta(si.wi) * dr.dot(si.n, out))
+        turn /= dr.maximum(dr.abs(dr.dot(si.n, s.ray.d) * mi.Frame3f.cos_theta(bs.wo)), 1e-8)
+        s.weight[on] = s.weight * weight * dr.select(delta, 1, turn)
+        s.first[on & (s.depth == 0)] = out
+        ray_next = si.spawn_ray(out)
+        s.pi[on] = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=on)
+        s.ray[on] = ray_next
+        s.left[on & rough] = s.left - 1
+        s.depth[on] = s.depth + 1
+        s.active &= on | arrived
+        s.going = on
+    return s
 
 
 def _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active):

@@ -121,25 +121,26 @@ for _light in ("point", "area", "constant"):
             "bsdf": {"type": "twosided", "bsdf": diffuse()},
         },
     )
-indirect(
-    "interreflected_shadow",
-    "box.vertex_positions",
-    "translate_x",
-    "area",
-    depth=4,
-    floor=lambda: floor(diffuse(0.8, 0.7, 0.6)),
-    box=box,
-    wall=lambda: {
-        "type": "rectangle",
-        "to_world": T().translate([-1.5, 0, 0]).rotate([0, 1, 0], 90).scale(3),
-        "bsdf": diffuse(0.8, 0.7, 0.6),
-    },
-    blind=lambda: {
-        "type": "rectangle",
-        "to_world": T().translate([1, 2.5, 1]).rotate([1, 0, 0], -90).rotate([0, 1, 0], 25).scale(0.45),
-        "bsdf": diffuse(0, 0, 0),
-    },
-)
+for _name, _light in (("interreflected_shadow", "area"), ("interreflected_point_shadow", "point")):
+    indirect(
+        _name,
+        "box.vertex_positions",
+        "translate_x",
+        _light,
+        depth=4,
+        floor=lambda: floor(diffuse(0.8, 0.7, 0.6)),
+        box=box,
+        wall=lambda: {
+            "type": "rectangle",
+            "to_world": T().translate([-1.5, 0, 0]).rotate([0, 1, 0], 90).scale(3),
+            "bsdf": diffuse(0.8, 0.7, 0.6),
+        },
+        blind=lambda: {
+            "type": "rectangle",
+            "to_world": T().translate([1, 2.5, 1]).rotate([1, 0, 0], -90).rotate([0, 1, 0], 25).scale(0.45),
+            "bsdf": diffuse(0, 0, 0),
+        },
+    )
 indirect(
     "glossy_floor",
     "ball.to_world",
