@@ -22,6 +22,8 @@ from pbdr.validation.compare import gradcheck  # noqa: E402
 RESULTS = Path(__file__).parent / "results" / "bias.json"
 PEERS = {
     "silhouette": {"type": "prb_projective", "guiding": "none", "sppi": 0},
+    "camera": {"type": "prb_projective", "guiding": "none"},
+    "specular": {"type": "prb_projective", "guiding": "none"},
     "indirect": {"type": "prb_projective", "guiding": "none"},
 }
 

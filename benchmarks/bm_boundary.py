@@ -40,18 +40,18 @@ def without_border(description):
     return description
 
 
-def measure(case, rounds=ROUNDS):
+def measure(case, peer=PEER, ours=None, spp=SPP, rounds=ROUNDS):
     scene = mi.load_dict(without_border(case.build()))
     sensor = scene.sensors()[0]
     move = Perturbation(mi.traverse(scene), case.key, case.direction)
     more = {"sppc": 0, "max_depth": case.max_depth}
-    contestants = [mi.load_dict({**d, **more}) for d in ({"type": "prb_edge"}, PEER)]
+    contestants = [mi.load_dict({**d, **more}) for d in (ours or {"type": "prb_edge", "sppi": 0}, peer)]
     images, seconds = ([], []), ([], [])
     for k in range(-2, rounds):  # two rounds to compile
         for i, integrator in enumerate(contestants):
             dr.sync_thread()
             start = time.process_time()
-            image = forward_derivative(scene, move, integrator, sensor, SPP, 100 + k)
+            image = forward_derivative(scene, move, integrator, sensor, spp, 100 + k)
             spent = time.process_time() - start
             if k >= 0:
                 images[i].append(image)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ..core import memory as memory_budget
 from ..core.errors import InputError
-from .main import Define, Mode, app, console, panel
+from .main import Define, Memory, Mode, app, console, panel
 
 
 @app.command()
@@ -46,6 +47,7 @@ def render(
     sensor: int = 0,
     mode: Mode = "",
     define: Define = [],
+    memory: Memory = "",
 ) -> None:
     """Render a scene file."""
     import mitsuba as mi
@@ -55,6 +57,7 @@ def render(
     from ..scene.sensors import get_sensor
 
     set_variant(*([mode] if mode else []))
+    memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
     image = mi.render(loaded, sensor=get_sensor(loaded, sensor), spp=spp, seed=seed)
     mi.util.write_bitmap(str(output), image, write_async=False)
@@ -67,11 +70,14 @@ def optimize(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
     set_: Annotated[list[str], typer.Option("--set", help="section.key=value")] = [],
     mode: Mode = "",
+    memory: Memory = "",
 ) -> None:
     """Run an experiment file (or the folder that holds optimize.toml)."""
     from ..optimization.run import optimize as go
 
     overrides = [*set_, *([f'variant="{mode}"'] if mode else [])]
+    if memory:
+        overrides.append(f'schedule.memory="{memory}"')
     _finished(go(experiment, folder=output, overrides=overrides))
 
 
@@ -126,6 +132,7 @@ def gradcheck(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for maps and JSON.")] = Path(".gradcheck"),
     mode: Mode = "",
     define: Define = [],
+    memory: Memory = "",
 ) -> None:
     """Compare a derivative with finite differences. Exit status 0: pass, 1: not."""
     import mitsuba as mi
@@ -136,6 +143,7 @@ def gradcheck(
     from ..validation.compare import gradcheck as check
 
     set_variant(*([mode] if mode else []))
+    memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
     plugin = mi.load_dict({"type": integrator}) if integrator else None
     r = check(

@@ -22,6 +22,9 @@ errors = Console(stderr=True)
 
 Mode = Annotated[str, typer.Option("--mode", "-m", help="Mitsuba variant, for instance llvm_ad_rgb.")]
 Define = Annotated[list[str], typer.Option("--define", "-D", help="Scene parameter key=value.")]
+Memory = Annotated[
+    str, typer.Option("--memory", help="Most memory of a wavefront, e.g. 4GiB; default: half of what is free.")
+]
 
 
 def main() -> None:

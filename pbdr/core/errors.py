@@ -32,3 +32,15 @@ def near_matches(name: str, known: Iterable[str], count: int = 3) -> str:
     if not found:
         return ""
     return " Did you mean " + " or ".join(repr(k) for k in found) + "?"
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Write a warning to Mitsuba's log, the first time."""
+    import mitsuba as mi
+
+    if message not in _warned:
+        _warned.add(message)
+        mi.Log(mi.LogLevel.Warn, message)

@@ -6,8 +6,8 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
-import numpy as np
 
+from ..scene.viewpoint import Viewpoint
 from .edge_sample import EdgeBounds, EdgeSample, join
 
 ARCS = 64  # pieces of a circle
@@ -50,8 +50,13 @@ class ArcSet:
                 with dr.resume_grad():
                     for key, value in zip("oxyz", (origin, x, y, z)):
                         frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
-        self._whole = np.concatenate(
-            [np.arange(i * ARCS, (i + 1) * ARCS if k == RIM else i * ARCS + 1) for i, k in enumerate(kinds)]
+        # Rims stay cut into arcs; of the other outlines the first row stands for all. (From device
+        # operations: an array made of host memory cannot be recorded by `dr.freeze`.)
+        self._whole = join(
+            [
+                dr.arange(mi.UInt32, ARCS) + i * ARCS if k == RIM else dr.full(mi.UInt32, i * ARCS, 1)
+                for i, k in enumerate(kinds)
+            ]
         )
         for key, parts in rows.items():
             setattr(self, key, join(parts))
@@ -156,12 +161,31 @@ class ArcSet:
         t -= dr.two_pi * dr.floor((t - start) / dr.two_pi)
         return dr.select(kind == LINE, edge.local.z, t)
 
+    def miss(self, row: Any, ray: Any) -> tuple[Any, Any]:
+        """How far ``ray`` passes by the outline (relative, signed), and at which parameter.
+
+        Of the two lines of a cylinder it cannot tell which one: see where `at` puts the point.
+        """
+        kind = dr.gather(mi.UInt32, self.kind, row)
+        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        into = _into_frame(x, y, z)
+        a, d = into @ (mi.Vector3f(ray.o) - o), into @ ray.d
+        rim = a - d * (a.z / d.z)
+        flat = dr.square(d.x) + dr.square(d.y)
+        closest = a - d * (dr.dot(a, d) / dr.squared_norm(d))
+        beside = a.z - d.z * ((a.x * d.x + a.y * d.y) / flat)
+        miss = dr.select(kind == SPHERE, dr.norm(closest), dr.sqrt(dr.square(rim.x) + dr.square(rim.y)))
+        miss = dr.select(kind == LINE, dr.abs(a.x * d.y - a.y * d.x) * dr.rsqrt(flat), miss)
+        around = self.angle(Viewpoint(ray.o), row, x * closest.x + y * closest.y + z * closest.z)
+        t = dr.select(kind == SPHERE, around, dr.atan2(rim.y, rim.x))
+        return miss - 1, dr.select(kind == LINE, beside, t)
+
     def whole(self) -> tuple[Any, Any, Any]:
         """Curves for a search from changing viewpoints: (row, start, length) in the curve parameter.
 
         A rim stays cut into arcs; outlines that slide over the surface are one curve.
         """
-        row = mi.UInt32(self._whole)
+        row = self._whole
         start, step, kind = (dr.gather(type(x), x, row) for x in (self.start, self.step, self.kind))
         return row, start, dr.select(kind == RIM, step, step * ARCS)
 

@@ -34,7 +34,8 @@ class Query:
         width2: Float, squared angular width of the kernel around it.
         normal: Vector3f or ``None``: curves below its plane are left out where ``opaque`` holds.
         opaque: Bool.
-        creases: whether curves that only bend count.
+        creases: bool or Bool, whether curves that only bend, and the borders of lights, count.
+        broad: share of the samples that ignore the kernel, which bounds their weights.
     """
 
     view: Any
@@ -43,7 +44,8 @@ class Query:
     width2: Any = None
     normal: Any = None
     opaque: Any = True
-    creases: bool = True
+    creases: Any = True
+    broad: float = 0.5
 
 
 class EdgeTree:
@@ -52,10 +54,12 @@ class EdgeTree:
     Args:
         bounds: of all curves, near ones near each other.
         moving: Bool, whether a curve belongs to a shape that is attached to the AD graph.
-        boost: Float, factor on the sampling weight.
+        shines: Bool, whether it belongs to a light.
+        boost: sampling weight of the border of a light, relative to that of other shapes. It counts
+            among the creases: light points must not choose the near borders of their own light.
     """
 
-    def __init__(self, bounds: EdgeBounds, moving: Any, boost: Any):
+    def __init__(self, bounds: EdgeBounds, moving: Any, shines: Any, boost: float):
         self.count = dr.width(bounds.contour)
         self.depth = 0
         while FAN**self.depth < self.count:
@@ -69,20 +73,34 @@ class EdgeTree:
         axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
         angle = 0.5 * dr.safe_acos(dr.dot(bounds.first, bounds.second))
         angle = dr.select(folded, 0.5 * dr.pi, angle + SLACK)
-        move, rest = dr.select(moving, boost, 0), dr.select(moving, 0, boost)
-        weights = (bounds.contour * move, bounds.contour * rest, bounds.crease * move, bounds.crease * rest)
+        contour = dr.select(shines, 0, bounds.contour)
+        crease = dr.select(shines, boost * dr.maximum(bounds.contour, bounds.crease), bounds.crease)
+        move, rest = dr.select(moving, mi.Float(1), 0), dr.select(moving, mi.Float(0), 1)
+        weights = (contour * move, contour * rest, crease * move, crease * rest)
         # Above the leaves, the length that is a contour on average over directions.
         mean = dr.minimum(angle * (4 / dr.pi), 1) + 1e-3
-        leaf = dr.arange(mi.UInt32, self.count)
+        # Moving curves fill the leaves from the front, resting ones from the back: few nodes hold both.
+        size = FAN**self.depth
+        ones = dr.select(moving, mi.UInt32(1), 0)
+        self.leaf = dr.select(moving, dr.cumsum(ones) - 1, size - dr.cumsum(1 - ones))
+        self.curve = dr.zeros(mi.UInt32, size)
+        dr.scatter(self.curve, dr.arange(mi.UInt32, self.count), self.leaf)
+        leaf = self.leaf
         self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, mean)
         # Leaves are tested exactly.
         self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
         a, b = bounds.first, bounds.second
         dr.scatter(self.normals, mi.Vector4f(a.x, a.y, a.z, dr.select(bounds.free, 1.0, 0.0)), 2 * leaf)
         dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, 0), 2 * leaf + 1)
-        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.normals)
+        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.normals, self.leaf, self.curve)
         for level in reversed(range(self.depth)):
             self._refit(level)
+
+    def box(self) -> Any:
+        """Float[6], bounding box of all curves: low corner, high corner."""
+        i = dr.arange(mi.UInt32, 6)
+        low = dr.gather(mi.Float, self.low, dr.select(i < 3, i, 0))
+        return dr.select(i < 3, low, dr.gather(mi.Float, self.high, dr.select(i < 3, 0, i - 3)))
 
     @staticmethod
     def _first(level: int) -> int:
@@ -156,8 +174,8 @@ class EdgeTree:
             edge_on = (cone.w > 1) | inside | (cos_a * cos_r <= cone.w * sin_r)
             edge_on |= slope <= cone.w * cos_r + cos_a * sin_r
         value = dr.select(edge_on, dr.fma(query.statics, w.y, w.x), 0)
-        if query.creases:
-            value += dr.fma(query.statics, w.w, w.z)
+        if query.creases is not False:
+            value += dr.select(query.creases, dr.fma(query.statics, w.w, w.z), 0)
         value /= dr.select(finite, dr.maximum(d2, dr.maximum(r2, 1e-20)), 1)
         if query.normal is not None:
             value = dr.select(mi.Bool(query.opaque) & (dr.dot(query.normal, to) < -radius), 0, value)
@@ -183,8 +201,8 @@ class EdgeTree:
 
         Args:
             u: Float in [0, 1); stratified numbers give stratified curves.
-            narrow: Bool, choose by the kernel around the lobe. The probability returned is that of
-                an even mixture of both ways.
+            narrow: Bool, choose by the kernel around the lobe: in a share ``1 - query.broad`` of the
+                samples. The probability returned is that of the mixture.
         """
         node, level = mi.UInt32(0), mi.UInt32(0)
         plain, kernel, u = mi.Float(1), mi.Float(1), mi.Float(u)
@@ -193,9 +211,8 @@ class EdgeTree:
                 node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, False)
                 level += 1
             node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, True)
-        leaf = node - self._first(self.depth)
-        pmf = 0.5 * (plain + kernel)
-        return dr.minimum(leaf, self.count - 1), dr.select(leaf < self.count, pmf, 0)
+        curve = dr.gather(mi.UInt32, self.curve, node - self._first(self.depth))
+        return curve, dr.lerp(kernel, plain, query.broad)
 
     def _step(self, query, node, u, narrow, plain, kernel, leaf):
         """Choose one of the children of ``node``."""
@@ -219,8 +236,9 @@ class EdgeTree:
         return node * FAN + 1 + chosen, u, plain, kernel
 
     @dr.syntax
-    def pdf(self, query: Query, leaf: Any, active: Any = True) -> Any:
-        """Probability with which `sample` returns ``leaf``."""
+    def pdf(self, query: Query, curve: Any, active: Any = True) -> Any:
+        """Probability with which `sample` returns ``curve``."""
+        leaf = dr.gather(mi.UInt32, self.leaf, curve, active)
         level, node = mi.UInt32(0), mi.UInt32(0)
         plain, kernel = mi.Float(1), mi.Float(1)
         going = mi.Bool(active)
@@ -230,7 +248,7 @@ class EdgeTree:
                 going &= (plain > 0) | (kernel > 0)
                 level += 1
             node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, True)
-        return dr.select(mi.Bool(active) & going, 0.5 * (plain + kernel), 0)
+        return dr.select(mi.Bool(active) & going, dr.lerp(kernel, plain, query.broad), 0)
 
     def _follow(self, query, node, target, level, plain, kernel, leaf):
         """The step toward ``target`` and the probability of choosing it."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import mitsuba as mi
-
-from ..core.errors import UnsupportedError
+from ..core.errors import UnsupportedError, warn_once
 from .arcs import ArcSet
 from .segments import MeshTopology, SegmentSet
 
@@ -23,15 +21,6 @@ def topology(cache: dict[str, MeshTopology], meshes: list[Any], indices: list[in
     if found is None or not found.matches(meshes):
         found = cache[key] = MeshTopology.of(meshes, indices)
     return found
-
-
-_warned: set[str] = set()
-
-
-def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        mi.Log(mi.LogLevel.Warn, message)
 
 
 def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False) -> list[Any]:
@@ -53,7 +42,7 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         elif name in ("Disk", "Sphere", "Cylinder"):
             arcs.append((index, shape))
         elif not moves:
-            _warn_once(
+            warn_once(
                 f"prb_edge cannot list the edges of shape '{shape.id()}' ({name}): the derivative of its"
                 " shadows and reflections on moving surfaces is missing."
             )

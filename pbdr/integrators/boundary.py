@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import drjit as dr
+import mitsuba as mi
 
+from ..scene.sensors import sensor_moves
 from .film import BoundaryFilm
 
 
@@ -25,6 +27,13 @@ class EdgeRecord:
     wavelengths: Any
     active: Any
     speed: Any  # attached; only its derivative has a meaning
+    learn: Callable[[Any], None] | None = None  # is told what each lane was worth (signed Float)
+
+
+def scaled(records: Iterable[EdgeRecord], share: float) -> Iterable[EdgeRecord]:
+    """The records of one pass, of which ``share`` of all samples belong to."""
+    for r in records:
+        yield r if share == 1 else replace(r, value=r.value * share, alpha=r.alpha * share)
 
 
 def boundary_forward(sensor: Any, records: Iterable[EdgeRecord]) -> Any:
@@ -35,6 +44,8 @@ def boundary_forward(sensor: Any, records: Iterable[EdgeRecord]) -> Any:
             with dr.resume_grad():
                 v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
+            if r.learn is not None:
+                r.learn(dr.select(r.active, dr.mean(mi.unpolarized_spectrum(r.value)) * v, 0))
         return film.image()
 
 
@@ -42,9 +53,14 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
     """Add the gradient of boundary samples to the parameters of moving shapes."""
     with dr.suspend_grad():
         film = BoundaryFilm(sensor)
+        moves = sensor_moves(sensor)
         adjoint = film.adjoint(grad_in, film.expected_weight)
         for r in records:
             weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
+            if r.learn is not None or moves:  # it is needed more than once
+                dr.eval(weight)
             with dr.resume_grad():
                 dr.backward_from(r.speed * weight, flags=dr.ADFlag.ClearInterior)
+            if r.learn is not None:
+                r.learn(weight)
         dr.eval()

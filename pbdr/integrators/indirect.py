@@ -21,17 +21,28 @@ import mitsuba as mi
 
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
+from ..sampling.film_guide import FilmGuide
+from ..scene.lights import lights_move
 from ..scene.viewpoint import Viewpoint
+from .path_state import SceneTraits
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
 STATIC = 0.25  # weight of resting outlines in emitter-side samples
-OFFSET = 1e-5  # angle between the two rays of a camera-side sample, half of it
 
 
 class Indirect:
     """Outlines, lights and sample counts of one render through one camera."""
 
-    def __init__(self, integrator: Any, scene: Any, camera: Any, edges: SceneEdges, spp: int, sensor_moves: bool):
+    def __init__(
+        self,
+        integrator: Any,
+        scene: Any,
+        camera: Any,
+        edges: SceneEdges,
+        spp: int,
+        sensor_moves: bool,
+        guides: dict[str, FilmGuide],
+    ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
         border = 2 * camera.border
@@ -43,8 +54,31 @@ class Indirect:
         self.first_share = 1.0 if self.deepest == 0 else 1 - DECAY
         self.lights = len(scene.emitters())
         self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
+        self.lights_move = lights_move(scene)
+        self.chains = bool(self.moving) and SceneTraits(scene).delta_bsdfs
+
+        low, high = camera.window()
+        for name in ("rough", "chain") if self.chains else ("rough",):
+            if name not in guides:
+                guides[name] = FilmGuide.over([n + border for n in camera.size])
+        with dr.suspend_grad():
+            self.film = {n: g.begin(edges.tree.box(), low, high - low) for n, g in guides.items()}
 
     # ---------------------------------------------------------------- receivers
+
+    def camera_density(self, pos: Any) -> Any:
+        """Number of camera-side samples per square pixel at ``pos`` whose receiver the sensor sees."""
+        return self.count * self.first_share * self.film["rough"].pdf(pos)
+
+    def learner(self, name: str, pos: Any) -> Any:
+        """Function that takes the worth of two lanes per sample started at ``pos`` (each twice)."""
+
+        def learn(worth: Any) -> None:
+            i = 2 * dr.arange(mi.UInt32, self.count)
+            w = dr.gather(mi.Float, worth, i) + dr.gather(mi.Float, worth, i + 1)
+            self.film[name].learn(dr.gather(mi.Point2f, pos, i), w, self.count)
+
+        return learn
 
     def rough_vertex(self, u: Any) -> tuple[Any, Any]:
         """(number of rough vertices to pass, its probability): geometric."""
@@ -100,11 +134,11 @@ class Indirect:
 
     # ---------------------------------------------------------------- lights
 
-    def light_query(self, view: Viewpoint) -> Query:
-        """How outlines are chosen from a light."""
-        return Query(
-            view=view, statics=mi.Float(STATIC if self.moving and not self.sensor_moves else 1.0), creases=False
-        )
+    def light_query(self, view: Viewpoint, point_like: Any = False) -> Query:
+        """How outlines are chosen from a light; those of lights only for point-like ones."""
+        few = self.moving and not self.sensor_moves and not self.lights_move
+        statics = STATIC if few else 1.0
+        return Query(view=view, statics=mi.Float(statics), creases=point_like)
 
     def light_density(self, leaf: Any, edge: Any, si_y: Any, ω: Any, active: Any) -> Any:
         """Density of emitter-side samples, times their number, per dω ds; 0 if they cannot."""

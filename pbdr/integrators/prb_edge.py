@@ -6,15 +6,19 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 
 from ..geometry.scene_edges import SceneEdges
+from ..scene.lights import lights_move
 from ..scene.sensors import cameras, get_sensor, sensor_moves
-from .boundary import boundary_backward, boundary_forward
+from .boundary import boundary_backward, boundary_forward, scaled
+from .capabilities import EDGE, warn_of_missing_terms
 from .indirect import Indirect
-from .primary_edges import primary_records
+from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
 from .secondary_edges import secondary_record
 from .shadow_edges import shadow_record
+from .specular_edges import specular_record
 
 
 class EdgeIntegrator(PathIntegrator):
@@ -38,13 +42,17 @@ class EdgeIntegrator(PathIntegrator):
     :cite:`vicini2021path`.
     """
 
+    capabilities = EDGE
     parameters = (*PathIntegrator.parameters, "sppp", "sppi")
 
     def __init__(self, props: Any):
         super().__init__(props)
         self.sppp = props.get("sppp", None)
         self.sppi = props.get("sppi", None)
-        self.topologies: dict = {}  # mesh adjacency, kept from render to render
+        # Kept from render to render: mesh adjacency, and where samples were worth their cost.
+        self.topologies: dict = {}
+        self.guides: dict = {}
+        self.seen: list = []  # the sensors that ``guides`` knows: alive, so that each has its own id
 
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         sensor = get_sensor(scene, sensor)
@@ -59,27 +67,64 @@ class EdgeIntegrator(PathIntegrator):
         for records in self._boundaries(scene, sensor, seed, spp):
             boundary_backward(sensor, records, grad_in)
 
+    # ---------------------------------------------------------------- what is learned
+
+    def state(self, sensors: list[Any]) -> dict[str, np.ndarray]:
+        """What was learned about each of ``sensors``, as plain arrays: part of a checkpoint."""
+        return {name: np.array(getattr(guide, field)) for name, guide, field in self._memory(sensors)}
+
+    def restore(self, sensors: list[Any], arrays: dict[str, np.ndarray]) -> None:
+        """Inverse of `state`, for sensors that were rendered before."""
+        for name, guide, field in self._memory(sensors):
+            if name in arrays:
+                setattr(guide, field, mi.Float(arrays[name]))
+
+    def _memory(self, sensors):
+        for v, sensor in enumerate(sensors):
+            for key, guides in self.guides.items():
+                owner, _, child = key.partition(" ")
+                if owner == str(id(sensor)):
+                    for name, guide in guides.items():
+                        for field in ("moment", "visits", "box"):
+                            yield f"guide/{v}/{child}/{name}/{field}", guide, field
+
+    # ---------------------------------------------------------------- boundaries
+
     def _boundaries(self, scene, sensor, seed, spp):
         """Samplers of discontinuities, one after the other."""
-        if not scene.shapes_grad_enabled() and not sensor_moves(sensor):
+        seen, lights = bool(scene.shapes_grad_enabled()) or sensor_moves(sensor), lights_move(scene)
+        if not seen and not lights:
             return
+        warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
-        if primary > 0:
-            yield primary_records(self, scene, sensor, seed, primary, self.topologies)
+        if seen and primary > 0:
+            # Samples per pixel of outline: their number follows the side of the film.
+            lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
+            for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
+                yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
-            yield self._indirect_records(scene, sensor, seed, indirect)
+            for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
+                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k), share)
 
     def _indirect_records(self, scene, sensor, seed, spp):
+        if not any(s is sensor for s in self.seen):
+            self.seen.append(sensor)
         edges = SceneEdges(scene, self.topologies, statics=True)
         if not len(edges):
             return
         for k, camera in enumerate(cameras(sensor)):
-            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor))
-            for j, sampler in enumerate((secondary_record, shadow_record)):
-                if sampler is shadow_record and not context.lights:
+            guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
+            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor), guides)
+            samplers = (
+                (secondary_record, context.moving or context.sensor_moves),
+                (shadow_record, context.lights),
+                (specular_record, context.chains),
+            )
+            for j, (sampler, possible) in enumerate(samplers):
+                if not possible:
                     continue
-                stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xA511E9B3, mi.UInt32(2 * k + j))[0]
+                stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xA511E9B3, mi.UInt32(3 * k + j))[0]
                 dr.make_opaque(stream)
                 record = sampler(context, stream)
                 with dr.resume_grad():

@@ -93,6 +93,8 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         value = dr.select(active, L * ray_weight * factor, 0)
         alpha = dr.select(active & valid, factor, 0)
 
+    if sensor_moves(camera.sensor):  # each of its numbers gets its sum by a kernel of its own
+        dr.eval(edge, pos, normal, value, alpha, active, aperture, ray.wavelengths)
     # Attached: the motion of the point, seen on the film, across the outline.
     with dr.resume_grad():
         moving = camera.attached()

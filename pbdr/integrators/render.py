@@ -12,14 +12,16 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.sensors import get_sensor, sensor_moves
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
 
-# Lanes of one pass: bounds the memory of a render (about 150 bytes a lane in a derivative pass).
+# Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
+LANE = 400  # bytes that a lane takes at most
 
 
 class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
@@ -182,6 +184,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                 dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, ray_tangent=zero
             )
             if attached is not None:
+                # Each number of the sensor gets its sum by a kernel of its own: it must not trace the paths again.
+                dr.eval(δo, δd, ray, pos)
                 with dr.resume_grad():
                     along = dr.dot(mi.Vector3f(attached.o), δo) + dr.dot(attached.d, δd)
                     dr.backward_from(along, flags=dr.ADFlag.ClearInterior)
@@ -221,13 +225,18 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     # ---------------------------------------------------------------- bookkeeping
 
-    def passes(self, sensor, seed, spp):
-        """Split ``spp`` so that no wavefront exceeds `MAX_WAVEFRONT`: (seed, spp, share) each."""
+    def passes(self, sensor, seed, spp, lanes=1.0):
+        """Split ``spp`` so that no wavefront exceeds the memory budget: (seed, spp, share) each.
+
+        Args:
+            lanes: lanes per pixel and sample.
+        """
         spp = spp or sensor.sampler().sample_count()
         film = sensor.film()
         border = 2 * film.rfilter().border_size() if film.sample_border() else 0
         pixels = (film.crop_size()[0] + border) * (film.crop_size()[1] + border)
-        count = min(spp, math.ceil(pixels * spp / MAX_WAVEFRONT))
+        most = min(MAX_WAVEFRONT, memory.budget() // LANE)
+        count = min(spp, math.ceil(pixels * spp * lanes / most))
         if count <= 1:
             yield seed, spp, 1.0
             return

@@ -18,12 +18,14 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
+from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.viewpoint import Viewpoint
 from .boundary import EdgeRecord
 from .camera_walk import walk
-from .indirect import OFFSET, Indirect
+from .indirect import Indirect
 
+OFFSET = 1e-5  # angle between the two rays of a sample, half of it
 HORIZON = 2e-4  # least height of an outline above the receiver, a little more than Mitsuba's ray offset
 
 
@@ -47,7 +49,7 @@ class Choice:
 def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     """Sample receivers and outlines, and trace both sides: two lanes per sample."""
     with dr.suspend_grad():
-        choice = _choose(ctx, lane_sampler(seed, ctx.count))
+        choice = _choose(ctx, lane_sampler(seed, ctx.count), seed)
         dr.eval(choice)
         lane = dr.arange(mi.UInt32, 2 * ctx.count)
         choice = dr.gather(Choice, choice, lane >> 1)
@@ -56,35 +58,30 @@ def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         return _trace(ctx, choice, rng, sign, lane)
 
 
-def _choose(ctx: Indirect, rng: Any) -> Choice:
+def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
     camera, count = ctx.camera, ctx.count
-    low, high = camera.window()
-    size = high - low
-    # One pixel after the other, jittered.
     lane = dr.arange(mi.UInt32, count)
-    columns, rows = int(size.x[0]), int(size.y[0])
-    cell = lane % (columns * rows)
-    jitter = rng.next_2d()
-    pos = low + mi.Vector2f(mi.Float(cell % columns), mi.Float(cell // columns)) + jitter
+    u_film, u_x, u_y, u_stop, u_lobe, u_a, u_b, u_narrow, u_edge, u_near, u_along = lattice(lane, 11, seed)
+    pos = ctx.film["rough"].sample((lane + u_film) / count, mi.Vector2f(u_x, u_y))
     aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
     time = camera.sensor.shutter_open()
     if camera.sensor.shutter_open_time() > 0:
         time += rng.next_1d() * camera.sensor.shutter_open_time()
     ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
-    skip, share = ctx.rough_vertex(rng.next_1d())
+    skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
     end = walk(ctx.scene, rng, ray, hit, skip, ctx.deepest, True)
 
     # A sample of the BSDF says where light matters.
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
     bsdf = si.bsdf(end.ray)
-    bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), end.found)
+    bs, _ = bsdf.sample(mi.BSDFContext(), si, u_lobe, mi.Point2f(u_a, u_b), end.found)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
     query = ctx.receiver_query(si, end.depth == 0, lobe, dr.select(delta, 0, bs.pdf), bsdf)
-    leaf, pmf = ctx.edges.tree.sample(query, rng.next_1d(), rng.next_1d() < 0.5)
+    leaf, pmf = ctx.edges.tree.sample(query, u_edge, u_narrow < 0.5)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
-    t = proposal.sample(rng.next_1d(), rng.next_1d() < 0.5)
+    t = proposal.sample(u_along, u_near < 0.5)
     pdf = pmf * proposal.pdf(t)
     return Choice(
         pos=pos,
@@ -93,7 +90,7 @@ def _choose(ctx: Indirect, rng: Any) -> Choice:
         pi=end.pi,
         depth=end.depth,
         first=end.depth == 0,
-        β=end.β * weight * (ctx.area / (count * share)),
+        β=end.β * weight / (count * share * ctx.film["rough"].pdf(pos)),
         leaf=leaf,
         t=t,
         pdf=pdf,
@@ -119,23 +116,13 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     f = si.bsdf().eval(mi.BSDFContext(), si, wo, active)
     active &= dr.max(mi.unpolarized_spectrum(f)) > 0
 
-    # One ray on each side, aimed from where it starts.
-    scale = dr.max(dr.abs(edge.p)) * 2e-6
-    side = n * (-sign * dr.maximum(OFFSET * r, scale))
-    ray = si.spawn_ray(ω)
-    ray.d = dr.normalize(edge.p + side - ray.o)
-    hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
-    own = edge.beside(hit)
-    before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
-    lost = dr.select(edge.contour, before & ~own, ~own)
-    other = dr.gather(mi.Bool, lost, lane ^ 1)
-    active &= ~dr.select(edge.contour, lost & other, lost | other)
+    ray, hit, own, active = beside_outline(scene, edge, si.spawn_ray(ω), n, r, sign, lane, active)
 
     # What lights emit from behind the outline, emitter-side samples find too.
     si_y = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active)
     J = ctx.pixels_per_area(si.p, si.n, ctx.camera.lens_point(choice.aperture))
     across = dr.norm(dr.cross(edge.tangent, ω))
-    mine = ctx.count / ctx.area * ctx.first_share * J * choice.pdf
+    mine = ctx.camera_density(choice.pos) * J * choice.pdf
     mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
     shared = active & choice.first & ~own
     theirs = ctx.light_density(choice.leaf, edge, si_y, ω, shared)
@@ -155,9 +142,41 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     value = L * f * choice.β * (sign * arc / (dr.square(r) * choice.pdf))
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
+    if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
+        dr.eval(edge, si, hit, n, r, value, active)
     with dr.resume_grad():
         p = ctx.receiver_motion(choice.pi, choice.ray, si, choice.ray, choice.first, choice.pos, choice.aperture)
         x = edges.motion(edge)
         held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
         speed = dr.dot(n, (x - p) / r + p * held)
-    return EdgeRecord(choice.pos, dr.select(active, value, 0), mi.Float(0), choice.ray.wavelengths, active, speed)
+    return EdgeRecord(
+        pos=choice.pos,
+        value=dr.select(active, value, 0),
+        alpha=mi.Float(0),
+        wavelengths=choice.ray.wavelengths,
+        active=active,
+        speed=speed,
+        learn=ctx.learner("rough", choice.pos),
+    )
+
+
+def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, lane: Any, active: Any):
+    """One ray on each side of an outline, aimed from where ``ray`` starts: ``(ray, hit, own, active)``.
+
+    Args:
+        n: unit vector across the outline and the view; the side is ``-sign * n``.
+        r: distance.
+        lane: UInt32; the other side of the sample is lane ``lane ^ 1``.
+
+    ``own`` tells whether the ray meets the surface that ends here. Samples of hidden outlines, and
+    of bends that one side does not see, become inactive.
+    """
+    scale = dr.max(dr.abs(edge.p)) * 2e-6
+    side = n * (-sign * dr.maximum(OFFSET * r, scale))
+    ray.d = dr.normalize(edge.p + side - ray.o)
+    hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
+    own = edge.beside(hit)
+    before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
+    lost = dr.select(edge.contour, before & ~own, ~own)
+    other = dr.gather(mi.Bool, lost, lane ^ 1)
+    return ray, hit, own, active & ~dr.select(edge.contour, lost & other, lost | other)

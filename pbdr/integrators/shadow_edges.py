@@ -17,10 +17,12 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
+from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
 from ..scene.viewpoint import Viewpoint
 from .boundary import EdgeRecord
-from .indirect import OFFSET, Indirect
+from .indirect import Indirect
+from .secondary_edges import OFFSET
 
 
 def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
@@ -31,7 +33,8 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         lane = dr.arange(mi.UInt32, ctx.count)
 
         # A light, and a point or a direction of it.
-        index, _, _ = scene.sample_emitter(rng.next_1d())
+        u_light, u_x, u_y, u_edge, u_along = lattice(lane, 5, seed)
+        index, _, _ = scene.sample_emitter(u_light)
         emitter = dr.gather(mi.EmitterPtr, scene.emitters_dr(), index)
         flags = emitter.flags()
         on_surface = mi.has_flag(flags, mi.EmitterFlags.Surface)
@@ -40,7 +43,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         time = mi.Float(camera.sensor.shutter_open())
         if camera.sensor.shutter_open_time() > 0:
             time += rng.next_1d() * camera.sensor.shutter_open_time()
-        sample = rng.next_2d()
+        sample = mi.Point2f(u_x, u_y)
         it = dr.zeros(mi.SurfaceInteraction3f, ctx.count)
         it.p, it.time = mi.Point3f(scene.bbox().center()), time
         ds, _ = emitter.sample_direction(it, sample, ~on_surface)
@@ -49,9 +52,9 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         view = Viewpoint(dr.select(infinite, mi.Point3f(-ds.d), y), ~infinite)
 
         # An outline seen from there.
-        leaf, pmf = edges.tree.sample(ctx.light_query(view), (lane + rng.next_1d()) / ctx.count, True)
+        leaf, pmf = edges.tree.sample(ctx.light_query(view, delta), u_edge, True)
         start, length = edges.span(leaf)
-        edge = edges.at(view, leaf, dr.fma(rng.next_1d(), length, start))
+        edge = edges.at(view, leaf, dr.fma(u_along, length, start))
         ω = dr.select(infinite, ds.d, dr.normalize(y - edge.p))
         far = dr.norm(y - edge.p)
         n = dr.normalize(dr.cross(edge.tangent, ω))
@@ -107,18 +110,29 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         density = pdf * pmf / (length * across) * ctx.count
 
         J = ctx.pixels_per_area(si.p, si.n, lens)
-        share = dr.select(delta, 1, _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
+        share = dr.select(delta, 1, _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
         value = Le * f * weight * end.weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
+    if ctx.sensor_moves or ctx.lights_move:  # each of their numbers gets its sum by a kernel of its own
+        dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, value, active)
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
         p = ctx.receiver_motion(landed, away, receiver, line, seen, pos, aperture)
         x = edges.motion(edge)
-        held = dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p)))
-        speed = dr.dot(n, (x - p) / r + p * held)
+        speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
     return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)
+
+
+def _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p):
+    """Attached: (p - y) / |p - y|, or -ω; a point on an area light is held, a point-like light moves."""
+    inv = dr.rcp(dr.norm(y - receiver.p))
+    if ctx.lights_move:
+        ds, _ = emitter.sample_direction(dr.detach(receiver), sample, delta)
+        y = dr.replace_grad(y, dr.select(delta, ds.p, y))
+        ω = dr.replace_grad(ω, dr.select(delta, ds.d, ω))
+    return dr.select(infinite, -ω, (p - y) * inv)
 
 
 @dataclass
@@ -178,7 +192,7 @@ def _toward_sensor(scene, rng, ray, pi, skip, limit, active) -> Approach:
     return s
 
 
-def _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
+def _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     """Weight against the camera-side samples that could make the same path."""
     bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), active)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
@@ -189,6 +203,6 @@ def _share(ctx, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     t = ctx.edges.parameter(query.view, leaf, edge, proposal.start)
     seen = ctx.edges.at(query.view, leaf, t)
     across = dr.norm(dr.cross(seen.tangent, ω))
-    theirs = ctx.count / ctx.area * ctx.first_share * J * pmf * proposal.pdf(t)
+    theirs = ctx.camera_density(pos) * J * pmf * proposal.pdf(t)
     theirs *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
     return density / (density + dr.select(dr.isfinite(theirs), theirs, 0))

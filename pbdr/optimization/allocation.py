@@ -48,21 +48,19 @@ def measure(problem: Problem, schedule: Schedule) -> list[float]:
         problem.integrator.shares = tuple(float(k == t) for k in range(3))
         gradients, seconds = [], []
         for k in range(PILOTS + 1):
-            for key in problem.collection.items:
-                dr.clear_grad(problem.params[key])
+            problem.collection.clear_grad()
             seed = mi.UInt32(1000 + k)
             dr.make_opaque(seed)
             dr.sync_thread()
             start = time.process_time()
             step(problem.params, problem.targets[view], seed)
-            values = [np.array(dr.ravel(dr.grad(problem.params[key])), np.float64) for key in problem.collection.items]
+            values = problem.collection.gradients()
             seconds.append(time.process_time() - start)
             gradients.append(values)
         for j, values in enumerate(zip(*gradients)):
             variance[t, j] = np.var(values, 0, ddof=1).sum()
         cost[t] = np.median(seconds[1:])
-    for key in problem.collection.items:
-        dr.clear_grad(problem.params[key])
+    problem.collection.clear_grad()
     variance, cost = variance[:3], np.maximum(cost[:3] - cost[3], 0.02 * cost[3])
     total = variance.sum(0)
     v = (variance / np.where(total > 0, total, 1)).sum(1)

@@ -56,7 +56,7 @@ class Checkpoints(Callback):
 
     def after_step(self, i: int, record: dict[str, Any]) -> None:
         if (i + 1) % self.every == 0 or i + 1 == self.last:
-            checkpoint.save(self.folder, i + 1, self.problem.collection.state(), {"loss": record["loss"]})
+            checkpoint.save(self.folder, i + 1, self.problem.state(), {"loss": record["loss"]})
 
 
 class Pictures(Callback):

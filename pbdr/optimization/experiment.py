@@ -44,11 +44,12 @@ class Targets(_Strict):
 
 class ParameterSpec(_Strict):
     key: str
-    representation: Literal["auto", "direct", "bounded", "pyramid", "large_steps"] = "auto"
+    representation: Literal["auto", "direct", "bounded", "pyramid", "large_steps", "pose"] = "auto"
     learning_rate: float = Field(0.02, gt=0)
     bounds: tuple[float, float] | None = None
     initial: float | list[float] | None = None
-    smoothness: float = Field(19.0, ge=0)
+    smoothness: float = Field(19.0, ge=0)  # of large_steps
+    unit: float = Field(1.0, gt=0)  # of pose: scene units of translation per unit
     beta_1: float = Field(0.9, ge=0, lt=1)
     beta_2: float = Field(0.999, ge=0, lt=1)
     mask_updates: bool = False
@@ -65,6 +66,7 @@ class Schedule(_Strict):
     image_every: int = Field(20, ge=1)
     seed: int = 0
     freeze: bool = True  # replay recorded kernels; off: trace every step
+    memory: str = ""  # most of a wavefront, such as "4GiB"; empty: half of what is free
     threads: int = Field(1, ge=0)  # 1: bitwise reproducible; 0: all cores
 
 

@@ -29,6 +29,17 @@ class Problem:
     collection: Collection
     loss: str
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that a resumed run needs: parameters, optimizers, what the integrator learned."""
+        learned = self.integrator.state(self.sensors) if hasattr(self.integrator, "state") else {}
+        return {**self.collection.state(), **learned}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Inverse of `state`, bit for bit."""
+        self.collection.restore(arrays)
+        if hasattr(self.integrator, "restore"):
+            self.integrator.restore(self.sensors, arrays)
+
 
 def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) -> None:
     """Iterations ``first`` … ``schedule.iterations`` - 1.
@@ -96,19 +107,16 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
 
 
 def prepare(problem: Problem) -> None:
-    """Let the integrator build what it keeps between renders (edge tables), from the start values.
+    """Let the integrator build what it keeps between renders (edge tables, guides), from the start values.
 
     A recording may not create it, and a resumed run must have the tables of the uninterrupted one.
     Gradients end in copies of the scene values, which the first step replaces.
     """
-    for key in problem.collection.items:
-        value = dr.detach(problem.params[key])
-        value = type(value)(value)
-        dr.enable_grad(value)
-        problem.params[key] = value
+    problem.collection.detach()
     problem.params.update()
-    image = mi.render(problem.scene, problem.params, sensor=problem.sensors[0], integrator=problem.integrator, spp=1)
-    dr.backward(dr.sum(image, axis=None))
+    for sensor in problem.sensors:
+        image = mi.render(problem.scene, problem.params, sensor=sensor, integrator=problem.integrator, spp=1)
+        dr.backward(dr.sum(image, axis=None))
 
 
 def views_of(iteration: int, count: int, schedule: Schedule) -> list[int]:

@@ -14,7 +14,9 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core import memory
 from ..core.errors import InputError, near_matches
+from ..integrators.capabilities import require_unbiased
 from ..parameters.collection import Collection
 from ..plugins import PLUGINS, set_variant
 from ..report.page import write_report
@@ -55,13 +57,14 @@ def optimize(
     target = Path(folder) if folder else Path("runs") / experiment.name / stamp
     if (target / "checkpoints").exists():
         raise InputError(f"{target}: already holds a run; continue it with: pbdr resume {target}")
+    experiment = _with_memory(experiment)
     problem, held_out = build(experiment, target)
     with thread_count(experiment.schedule.threads):
         experiment = allocate(experiment, problem)
     target.mkdir(parents=True, exist_ok=True)
     experiment.save(target / "experiment.toml")
     (target / "versions.json").write_text(json.dumps(versions(), indent=1))
-    checkpoint.save(target / "checkpoints", 0, problem.collection.state(), {"loss": None})
+    checkpoint.save(target / "checkpoints", 0, problem.state(), {"loss": None})
     return _go(experiment, problem, held_out, target, 0, quiet)
 
 
@@ -75,11 +78,19 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     if not (folder / "experiment.toml").exists():
         raise InputError(f"{folder}: not a run folder (no experiment.toml).")
     experiment = load_experiment(folder / "experiment.toml")
+    experiment = _with_memory(experiment)
     step, arrays, _ = checkpoint.latest(folder / "checkpoints")
     problem, held_out = build(experiment, folder)
     experiment = allocate(experiment, problem)
-    problem.collection.restore(arrays)
+    problem.restore(arrays)
     return _go(experiment, problem, held_out, folder, step, quiet)
+
+
+def _with_memory(experiment: Experiment) -> Experiment:
+    """Set the memory budget; the experiment names it, since a resumed run must be split the same way."""
+    memory.set_budget(experiment.schedule.memory or None)
+    schedule = experiment.schedule.model_copy(update={"memory": f"{memory.budget() >> 20}MiB"})
+    return experiment.model_copy(update={"schedule": schedule})
 
 
 def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
@@ -103,6 +114,8 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     except RuntimeError as error:
         near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
         raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}{near}") from None
+    for key in collection.items:
+        require_unbiased(integrator, key)
     tensors = [mi.TensorXf(t) for t in targets]
     problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss)
     with thread_count(experiment.schedule.threads):
@@ -133,6 +146,8 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
     )
     cache = folder.parent / ".targets" / f"{key}.npz"
     scene = load_file(file)
+    if not experiment.views.count and len(scene.sensors()) == len(sensors):
+        sensors = list(scene.sensors())  # the true cameras, where they are what is looked for
     with thread_count(experiment.schedule.threads):  # reproducible as the run itself
         return render_targets(scene, sensors, source.spp, depth, cache)
 

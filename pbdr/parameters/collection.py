@@ -10,7 +10,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..scene.keys import find_keys, is_positions, is_transform, require_differentiable
+from ..scene.keys import find_keys, is_positions, is_transform, numbers, parts, require_differentiable
 from .representations import REPRESENTATIONS
 
 
@@ -28,18 +28,19 @@ class Collection:
         for spec in specs:
             for key in find_keys(params, spec.key):
                 value = require_differentiable(params, key)
-                if is_transform(value):
-                    raise InputError(f"'{key}' is a transform; optimize vertex positions instead.")
-                if not np.isfinite(np.array(value)).all():
+                if not np.isfinite(numbers(value)).all():
                     raise InputError(
                         f"'{key}' starts with NaN or infinite values; repair the mesh or map it comes from."
                     )
                 name = spec.representation
                 if name == "auto":
-                    name = "large_steps" if is_positions(key) else "bounded" if spec.bounds else "direct"
+                    name = "bounded" if spec.bounds else "direct"
+                    name = "large_steps" if is_positions(key) else "pose" if is_transform(value) else name
                 faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
-                shown = REPRESENTATIONS[name](key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness)
-                if spec.initial is not None:
+                shown = REPRESENTATIONS[name](
+                    key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness, unit=spec.unit
+                )
+                if spec.initial is not None and not is_transform(value):
                     value = (
                         dr.full(type(value), spec.initial, dr.shape(value))
                         if dr.is_tensor_v(value)
@@ -61,12 +62,30 @@ class Collection:
             self.params[key] = shown.to_scene(optimizer["x"])
         self.params.update()
 
+    def detach(self) -> None:
+        """Put attached copies of the scene values in their place: gradients end there."""
+        for key in self.items:
+            value = dr.detach(self.params[key])
+            value = type(value)(value)
+            dr.make_opaque(value)  # a literal would be compiled into the kernels
+            dr.enable_grad(value)
+            self.params[key] = value
+
+    def clear_grad(self) -> None:
+        """Forget the gradients that the scene values hold."""
+        for key in self.items:
+            dr.clear_grad(self.params[key])
+
+    def gradients(self) -> list[np.ndarray]:
+        """Gradients with respect to the scene values, a flat array each."""
+        return [numbers(dr.grad(self.params[key])).ravel().astype(np.float64) for key in self.items]
+
     def collect(self, params: Any) -> None:
         """Move gradients from the scene (also of derived values, such as normals) to the latents."""
         for key in params.keys():
-            value = params[key]
-            if dr.is_array_v(value) and dr.grad_enabled(value):
-                dr.enqueue(dr.ADMode.Backward, value)
+            for value in parts(params[key]):
+                if dr.is_array_v(value) and dr.grad_enabled(value):
+                    dr.enqueue(dr.ADMode.Backward, value)
         dr.traverse(dr.ADMode.Backward)
 
     def step(self, rate: float) -> dict[str, float]:
@@ -87,7 +106,7 @@ class Collection:
 
     def values(self) -> dict[str, np.ndarray]:
         """Scene values, detached."""
-        return {k: np.array(dr.detach(shown.to_scene(dr.detach(o["x"])))) for k, (shown, o) in self.items.items()}
+        return {k: numbers(dr.detach(shown.to_scene(dr.detach(o["x"])))) for k, (shown, o) in self.items.items()}
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything a resumed run needs, as plain arrays."""

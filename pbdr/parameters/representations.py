@@ -12,7 +12,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError
-from ..scene.keys import is_positions
+from ..scene.keys import is_positions, is_transform
 
 
 class Direct:
@@ -146,4 +146,49 @@ class LargeSteps:
         return latent
 
 
-REPRESENTATIONS = {"direct": Direct, "bounded": Bounded, "pyramid": Pyramid, "large_steps": LargeSteps}
+class Pose:
+    """A rigid motion of the start transform M: value = T(c + s t) R(w) T(-c) M, latent (w, t).
+
+    R(w) turns by |w| radians about the axis w through c, the origin of M: for a camera, its centre.
+
+    Args:
+        unit: s, scene units that one unit of the translation t stands for; about the distance to
+            what is seen, so that turning and shifting by the same number move the image alike.
+    """
+
+    uniform = False
+
+    def __init__(self, key: str, value: Any, unit: float = 1.0, **_: Any):
+        if not is_transform(value):
+            raise InputError(f"'{key}': pose needs a transform, such as 'sensor.to_world'.")
+        self.start = dr.detach(mi.Transform4f(value))
+        self.kind, self.unit = type(value), unit
+        self.centre = mi.Vector3f(self.start @ mi.Point3f(0))
+        dr.make_opaque(self.start, self.centre)
+
+    def init(self, value: Any) -> Any:
+        return dr.zeros(mi.Float, 6)
+
+    def to_scene(self, latent: Any) -> Any:
+        w, t = (mi.Vector3f(*(dr.gather(mi.Float, latent, k + j) for j in range(3))) for k in (0, 3))
+        angle2 = dr.squared_norm(w) + 1e-12
+        angle = dr.sqrt(angle2)
+        a, b = dr.sin(angle) / angle, 2 * dr.square(dr.sin(0.5 * angle)) / angle2
+        # Rodrigues: I + a [w]× + b [w]×², with [w]×² = w wᵀ - |w|² I.
+        d = 1 - b * dr.squared_norm(w)
+        x, y, z = w.x, w.y, w.z
+        p, q, r = b * x * y, b * x * z, b * y * z
+        turn = mi.Matrix4f(
+            d + b * x * x, p - a * z, q + a * y, 0,
+            p + a * z, d + b * y * y, r - a * x, 0,
+            q - a * y, r + a * x, d + b * z * z, 0,
+            0, 0, 0, 1,
+        )  # fmt: skip
+        there, back = mi.Transform4f().translate(self.centre + t * self.unit), mi.Transform4f().translate(-self.centre)
+        return self.kind(there @ mi.Transform4f(turn) @ back @ self.start)
+
+    def project(self, latent: Any) -> Any:
+        return latent
+
+
+REPRESENTATIONS = {"direct": Direct, "bounded": Bounded, "pyramid": Pyramid, "large_steps": LargeSteps, "pose": Pose}

@@ -67,9 +67,12 @@ def save_mesh_pair(path: Path, meshes: list[tuple[str, np.ndarray, np.ndarray]])
     from matplotlib.colors import LightSource
 
     figure = plt.figure(figsize=(3.2 * len(meshes), 3.2), constrained_layout=True)
-    reach = max(float(np.abs(v).max()) for _, v, _ in meshes)
+    everything = np.concatenate([v for _, v, _ in meshes])
+    centre = 0.5 * (everything.min(0) + everything.max(0))
+    reach = 0.75 * float(np.abs(everything - centre).max())  # axes without labels leave much room
     for k, (title, v, f) in enumerate(meshes):
         axis = figure.add_subplot(1, len(meshes), k + 1, projection="3d")
+        v = v - centre
         axis.plot_trisurf(
             v[:, 0], -v[:, 2], v[:, 1], triangles=f, color="0.8", lightsource=LightSource(135, 40), linewidth=0
         )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import mitsuba as mi
 import numpy as np
 
-from ..scene.keys import is_positions
+from ..scene.keys import is_positions, is_transform, numbers
 from ..scene.load import load_file
 from ..scene.targets import render_targets
 from .figures import save_error_map, save_image, save_mesh_pair
+from .recovered_scene import write_scene
 
 
 def psnr(image: np.ndarray, target: np.ndarray) -> float:
@@ -34,8 +34,10 @@ def write_results(experiment: Any, problem: Any, held_out: list[Any], folder: Pa
     if reference is not None and held_out:
         extra = render_targets(reference, held_out, 256, depth, None)
         views += [(f"held-out-{k:02d}", s, t) for k, (s, t) in enumerate(zip(held_out, extra))]
+    # Where the cameras are those of the scene file, they may be what was looked for.
+    first = {} if experiment.views.count else dict(zip((v[0] for v in views), start.sensors()))
     for name, sensor, target in views:
-        (initial,) = render_targets(start, [sensor], 64, depth, None)
+        (initial,) = render_targets(start, [first.get(name, sensor)], 64, depth, None)
         (final,) = render_targets(problem.scene, [sensor], 128, depth, None)
         for kind, image in (("target", target), ("initial", initial), ("recovered", final)):
             save_image(images / f"{name}-{kind}.png", image)
@@ -48,89 +50,68 @@ def write_results(experiment: Any, problem: Any, held_out: list[Any], folder: Pa
 
 def _write_parameters(experiment, problem, start, reference, folder, summary) -> None:
     before, truth = mi.traverse(start), mi.traverse(reference) if reference is not None else {}
-    replaced: dict[str, str] = {}
+    meshes: dict[str, str] = {}
     for key, value in problem.collection.values().items():
         other = experiment.compare.get(key, key)
-        entry: dict[str, Any] = {}
-        stem = key.replace(".", "-")
+        true = truth[other] if other in truth else None
         if is_positions(key):
-            (folder / "meshes").mkdir(exist_ok=True)
-            owner = key.rsplit(".", 1)[0]
-            mesh = next(s for s in problem.scene.shapes() if s.id() == owner or (s.is_mesh() and owner in s.id()))
-            path = folder / "meshes" / f"{owner}.ply"
-            mesh.write_ply(str(path))
-            replaced[owner] = f"meshes/{path.name}"
-            faces = np.array(problem.params[owner + ".faces"]).reshape(-1, 3)
-            points = value.reshape(-1, 3)
-            initial = np.array(before[key]).reshape(-1, 3)
-            meshes = [("initial", initial, faces), ("recovered", points, faces)]
-            if other in truth:
-                true_points = np.array(truth[other]).reshape(-1, 3)
-                true_faces = np.array(truth[other.rsplit(".", 1)[0] + ".faces"]).reshape(-1, 3)
-                meshes.append(("target", true_points, true_faces))
-                entry["chamfer_initial"] = chamfer(initial, faces, true_points, true_faces)
-                entry["chamfer"] = chamfer(points, faces, true_points, true_faces)
-            save_mesh_pair(folder / "images" / f"mesh-{stem}.png", meshes)
+            entry = _mesh(key, other, value, problem, before, truth, folder, meshes)
+        elif is_transform(before[key]):
+            entry = _pose(value, numbers(before[key]), None if true is None else numbers(true))
         else:
-            if value.ndim == 3:
-                (folder / "textures").mkdir(exist_ok=True)
-                mi.Bitmap(value.astype(np.float32)).write(str(folder / "textures" / f"{stem}.exr"))
-                pictures = [("initial", np.array(before[key])), ("recovered", value)]
-                if other in truth:
-                    pictures.append(("target", np.array(truth[other])))
-                for kind, picture in pictures:
-                    shown = np.kron(picture, np.ones((max(1, 128 // picture.shape[0]),) * 2 + (1,)))
-                    save_image(folder / "images" / f"map-{stem}-{kind}.png", shown)
-            if other in truth:
-                true = np.array(truth[other])
-                if true.shape == value.shape:
-                    entry["mean_error"] = float(np.abs(value - true).mean())
-                    entry["mean_error_initial"] = float(np.abs(np.array(before[key]) - true).mean())
-                if value.ndim == 3:
-                    entry.update(_surface_errors(key, value, before, problem.params, truth, true))
-            entry["mean"] = float(value.mean())
+            entry = _map(key, value, np.array(before[key]), None if true is None else np.array(true), folder)
+            if value.ndim == 3 and true is not None:
+                entry.update(_surface_errors(key, value, before, problem.params, truth, np.array(true)))
         summary["parameters"][key] = entry
-    _write_scene(experiment, problem, replaced, folder)
+    write_scene(experiment, problem, meshes, folder)
 
 
-def _write_scene(experiment, problem, meshes: dict[str, str], folder: Path) -> None:
-    """``scene.xml``: the input scene with recovered meshes and maps; plain Mitsuba loads it."""
-    import xml.etree.ElementTree as ET
-
-    source = experiment.path(experiment.scene)
-    tree = ET.parse(source)
-    values = problem.collection.values()
-    for shape in tree.iter("shape"):
-        if shape.get("id") in meshes:
-            shape.set("type", "ply")
-            _set_string(shape, "filename", meshes[shape.get("id")])
-            for node in shape.findall("transform"):
-                shape.remove(node)
-    for key in values:
-        owner, *_, slot, last = f"{key}".split(".") if key.count(".") >= 2 else (key, "", "")
-        for holder in (e for e in tree.iter() if e.get("id") == owner):
-            for texture in holder.iter("texture"):
-                if texture.get("name") == slot and last == "data":
-                    _set_string(texture, "filename", f"textures/{key.replace('.', '-')}.exr")
-    for node in tree.iter("integrator"):
-        node.set("type", "path")
-    for node in tree.iter("string"):
-        value = node.get("value", "")
-        if node.get("name") == "filename" and not (folder / value).exists():
-            original = Path(source).parent / value
-            if original.is_file():
-                (folder / "assets").mkdir(exist_ok=True)
-                shutil.copy(original, folder / "assets" / original.name)
-                node.set("value", f"assets/{original.name}")
-    tree.write(folder / "scene.xml")
+def _mesh(key, other, value, problem, before, truth, folder, meshes) -> dict[str, float]:
+    (folder / "meshes").mkdir(exist_ok=True)
+    owner = key.rsplit(".", 1)[0]
+    mesh = next(s for s in problem.scene.shapes() if s.id() == owner or (s.is_mesh() and owner in s.id()))
+    path = folder / "meshes" / f"{owner}.ply"
+    mesh.write_ply(str(path))
+    meshes[owner] = f"meshes/{path.name}"
+    faces = np.array(problem.params[owner + ".faces"]).reshape(-1, 3)
+    points, initial = value.reshape(-1, 3), np.array(before[key]).reshape(-1, 3)
+    drawn, entry = [("initial", initial, faces), ("recovered", points, faces)], {}
+    if other in truth:
+        true_points = np.array(truth[other]).reshape(-1, 3)
+        true_faces = np.array(truth[other.rsplit(".", 1)[0] + ".faces"]).reshape(-1, 3)
+        drawn.append(("target", true_points, true_faces))
+        entry["chamfer_initial"] = chamfer(initial, faces, true_points, true_faces)
+        entry["chamfer"] = chamfer(points, faces, true_points, true_faces)
+    save_mesh_pair(folder / "images" / f"mesh-{key.replace('.', '-')}.png", drawn)
+    return entry
 
 
-def _set_string(node, name: str, value: str) -> None:
-    for child in node.findall("string"):
-        if child.get("name") == name:
-            child.set("value", value)
-            return
-    raise AssertionError(f"<{node.tag} id={node.get('id')}> has no string '{name}'")
+def _pose(value: np.ndarray, before: np.ndarray, true: np.ndarray | None) -> dict[str, float]:
+    """Angles in degrees and distances in scene units, to the start pose or to the true one."""
+    pairs = {"": (value, true), "_initial": (before, true)} if true is not None else {"_moved": (value, before)}
+    entry = {}
+    for name, (a, b) in pairs.items():
+        turns = [m[:3, :3] / np.linalg.norm(m[:3, :3], axis=0) for m in (a, b)]
+        cos = 0.5 * (np.trace(turns[0].T @ turns[1]) - 1)
+        entry["rotation_degrees" + name] = float(np.degrees(np.arccos(np.clip(cos, -1, 1))))
+        entry["translation" + name] = float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
+    return entry
+
+
+def _map(key, value, before, true, folder) -> dict[str, float]:
+    stem, entry = key.replace(".", "-"), {}
+    if value.ndim == 3:
+        (folder / "textures").mkdir(exist_ok=True)
+        mi.Bitmap(value.astype(np.float32)).write(str(folder / "textures" / f"{stem}.exr"))
+        pictures = [("initial", before), ("recovered", value), *([("target", true)] if true is not None else [])]
+        for kind, picture in pictures:
+            shown = np.kron(picture, np.ones((max(1, 128 // picture.shape[0]),) * 2 + (1,)))
+            save_image(folder / "images" / f"map-{stem}-{kind}.png", shown)
+    if true is not None and true.shape == value.shape:
+        entry["mean_error"] = float(np.abs(value - true).mean())
+        entry["mean_error_initial"] = float(np.abs(before - true).mean())
+    entry["mean"] = float(value.mean())
+    return entry
 
 
 def _surface_errors(key: str, value: np.ndarray, before: Any, params: Any, truth: Any, true: np.ndarray) -> dict:

@@ -7,6 +7,7 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 
 from ..core.errors import InputError, near_matches
 
@@ -56,3 +57,15 @@ def is_positions(key: str) -> bool:
 
 def is_transform(value: Any) -> bool:
     return "Transform" in type(value).__name__
+
+
+def parts(value: Any) -> list[Any]:
+    """The arrays of a scene value."""
+    return [value.matrix, value.inverse_transpose] if is_transform(value) else [value]
+
+
+def numbers(value: Any) -> np.ndarray:
+    """A scene value as an array; a transform as its 4×4 matrix."""
+    if is_transform(value):
+        return np.array(value.matrix, np.float64).reshape(4, 4, -1)[..., 0]
+    return np.array(value)

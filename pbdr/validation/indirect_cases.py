@@ -95,19 +95,19 @@ indirect(
 )
 indirect(
     "shadow_flat_mesh",
-    "mesh.vertex_positions",
+    "solid.vertex_positions",
     "translate_x",
     "area",
     floor=floor,
-    mesh=lambda: {**mesh_file(6, seam=False, normals=False, radius=0.6), "bsdf": diffuse()},
+    solid=lambda: {**mesh_file(6, seam=False, normals=False, radius=0.6), "bsdf": diffuse()},
 )
 indirect(
     "shadow_seamed_mesh",
-    "mesh.vertex_positions",
+    "solid.vertex_positions",
     "translate_x",
     "area",
     floor=floor,
-    mesh=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse()},
+    solid=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse()},
 )
 for _light in ("point", "area", "constant"):
     indirect(
@@ -141,6 +141,26 @@ for _name, _light in (("interreflected_shadow", "area"), ("interreflected_point_
             "bsdf": diffuse(0, 0, 0),
         },
     )
+for _light, _key, _direction in (
+    ("point", "light.position", [1, 0, 0]),
+    ("spot", "light.to_world", "translate_x"),
+    ("directional", "light.to_world", "rotate_z"),
+    ("area", "light.to_world", "translate_x"),
+):
+    indirect(f"moving_light_{_light}", _key, _direction, _light, floor=floor, box=box)
+indirect(
+    "plane_and_light",
+    "rig.vertex_positions",
+    "translate_x",
+    "point",
+    rig=lambda: {
+        **corner(),
+        "to_world": T().translate([-0.7, 0, 0]).rotate([0, 1, 0], -90),
+        "bsdf": {"type": "twosided", "bsdf": diffuse()},
+        "emitter": glow(0.6, 0.5, 0.3),
+    },
+    box=box,
+)
 indirect(
     "glossy_floor",
     "ball.to_world",
@@ -148,6 +168,85 @@ indirect(
     "constant",
     floor=lambda: floor({"type": "roughconductor", "alpha": 0.025, "material": "Al"}),
     ball=lambda: {**ball(), "emitter": glow(1.0, 0.8, 0.5)},
+)
+
+
+# ------------------------------------------------------------------------------ mirrors and glass
+
+
+def behind(name: str, key: str, direction: str, chain: Callable[[], dict], depth: int = 4, **objects: Callable) -> None:
+    """Register a moving object that is seen by way of ``chain``, before a glowing sky."""
+
+    def build() -> dict:
+        return {
+            "type": "scene",
+            "sensor": camera(),
+            "sky": {"type": "constant", "radiance": rgb(0.4, 0.32, 0.48)},
+            "chain": chain(),
+            **{name: make() for name, make in objects.items()},
+        }
+
+    CASES[name] = Case(name, "specular", key, direction, 0.02, build, depth)
+
+
+def mirror() -> dict:
+    turned = T().translate([0, 0, -1]).rotate([0, 1, 0], 45).scale(3)
+    return {"type": "rectangle", "to_world": turned, "bsdf": {"type": "conductor", "specular_reflectance": 0.9}}
+
+
+def sheet() -> dict:
+    """A slab of glass."""
+    turned = T().translate([0, 0, 2]).rotate([1, 0, 0], 20).scale([3, 3, 0.2])
+    return {"type": "cube", "to_world": turned, "bsdf": {"type": "dielectric"}}
+
+
+def lens() -> dict:
+    return {"type": "sphere", "center": [0, 0, 2], "radius": 0.8, "bsdf": {"type": "dielectric"}}
+
+
+def glowing_box(position=(0, 0, 0)) -> dict:
+    tilted = T().translate(list(position)).rotate([1, 2, 0.5], 35).scale(0.5)
+    return {"type": "cube", "to_world": tilted, "bsdf": diffuse(0.5, 0.4, 0.3), "emitter": glow(1.0, 0.8, 0.5)}
+
+
+def glowing_ball(position=(0, 0, 0)) -> dict:
+    return {
+        "type": "sphere",
+        "center": list(position),
+        "radius": 0.6,
+        "bsdf": diffuse(),
+        "emitter": glow(1.0, 0.8, 0.5),
+    }
+
+
+behind("mirrored_box", "box.vertex_positions", "translate_z", mirror, 2, box=lambda: glowing_box((3, 0.2, -1.2)))
+behind("mirrored_ball", "ball.to_world", "translate_z", mirror, 2, ball=lambda: glowing_ball((3, 0.2, -1.2)))
+behind("box_behind_glass", "box.vertex_positions", "translate_x", sheet, box=glowing_box)
+behind("ball_behind_glass", "ball.to_world", "translate_x", sheet, ball=glowing_ball)
+behind("box_behind_lens", "box.vertex_positions", "translate_x", lens, box=lambda: glowing_box((0, 0, -0.5)))
+behind(
+    "box_in_convex_mirror",
+    "box.vertex_positions",
+    "translate_x",
+    lambda: {"type": "sphere", "center": [0, 0, 0], "radius": 1.0, "bsdf": {"type": "conductor"}},
+    2,
+    box=lambda: glowing_box((1.3, 1.6, 2)),
+)
+behind(
+    "disk_in_mirror",
+    "disk.to_world",
+    "translate_z",
+    mirror,
+    2,
+    disk=lambda: {"type": "disk", "to_world": T().translate([3, 0.2, -1]).rotate([0, 1, 0], -70), "emitter": glow()},
+)
+behind(
+    "pipe_in_mirror",
+    "pipe.to_world",
+    "rotate_z",
+    mirror,
+    2,
+    pipe=lambda: {"type": "cylinder", "p0": [2.6, -0.5, -1], "p1": [3, 0.7, -1.2], "radius": 0.3, "emitter": glow()},
 )
 
 

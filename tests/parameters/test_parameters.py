@@ -7,6 +7,7 @@ import pytest
 
 from pbdr.losses.image import LOSSES
 from pbdr.parameters.representations import REPRESENTATIONS
+from pbdr.scene.keys import numbers
 from pbdr.validation.meshes import uv_sphere
 
 
@@ -16,6 +17,12 @@ def make(name):
     if name == "large_steps":
         value = mi.Float(params["vertex_positions"])
         return REPRESENTATIONS[name]("ball.vertex_positions", value, faces=params["faces"], smoothness=10.0), value
+    if name == "pose":
+        sensor = mi.load_dict(
+            {"type": "perspective", "to_world": mi.ScalarTransform4f().look_at([1, 2, 3], [0, 0, 0], [0, 1, 0])}
+        )
+        value = mi.traverse(sensor)["to_world"]
+        return REPRESENTATIONS[name]("sensor.to_world", value, unit=2.0), value
     value = mi.TensorXf(np.random.default_rng(0).uniform(0.1, 0.9, (10, 7, 3)).astype(np.float32))
     return REPRESENTATIONS[name]("map.data", value, bounds=(0.0, 1.0)), value
 
@@ -24,8 +31,8 @@ def make(name):
 def test_round_trip_and_projection(name):
     shown, value = make(name)
     latent = shown.init(value)
-    back = np.array(shown.to_scene(latent))
-    np.testing.assert_allclose(back, np.array(value), atol=2e-5)
+    back = numbers(shown.to_scene(latent))
+    np.testing.assert_allclose(back, numbers(value), atol=2e-5)
     once = np.array(shown.project(latent))
     np.testing.assert_array_equal(np.array(shown.project(type(latent)(shown.project(latent)))), once)
 
@@ -35,12 +42,15 @@ def test_gradient_against_differences(name):
     shown, value = make(name)
     rng = np.random.default_rng(1)
     latent = shown.init(value)
-    weights = rng.normal(size=np.array(value).shape).astype(np.float32)
+    weights = rng.normal(size=numbers(value).shape).astype(np.float32)
     direction = rng.normal(size=np.array(latent).shape).astype(np.float32)
     kind = type(latent)
 
     def f(x):
-        return dr.sum((shown.to_scene(x) * type(value)(weights)), axis=None)
+        y = shown.to_scene(x)
+        if name == "pose":
+            return sum(y.matrix[i, j] * float(weights[i, j]) for i in range(4) for j in range(4))
+        return dr.sum(y * type(value)(weights), axis=None)
 
     x = kind(latent)
     dr.enable_grad(x)

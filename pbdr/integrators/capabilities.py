@@ -1,0 +1,121 @@
+"""What an integrator's derivatives include, and what of a scene they miss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import mitsuba as mi
+
+from ..core.errors import UnsupportedError, warn_once
+from ..scene.keys import is_positions
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Which parts of a derivative an integrator has.
+
+    Attributes:
+        continuous: materials, textures, radiances.
+        moving_geometry: the continuous part for moving shapes.
+        primary_visibility, indirect_visibility: outlines seen by the sensor; from the path's vertices.
+        delta_lights: shadows of point-like lights.
+        specular_chains: outlines seen in perfect mirrors and through smooth glass.
+        subsurface, volumes: transport inside objects.
+        camera: derivatives with respect to the sensor.
+        sensors: class names of the sensors that moving geometry may be seen through.
+    """
+
+    continuous: bool = True
+    moving_geometry: bool = False
+    primary_visibility: bool = False
+    indirect_visibility: bool = False
+    delta_lights: bool = False
+    specular_chains: bool = False
+    subsurface: bool = False
+    volumes: bool = False
+    camera: bool = False
+    sensors: tuple[str, ...] = ()
+
+    def missing(self, *needed: str) -> list[str]:
+        """Those of ``needed`` that are not there."""
+        known = {f.name for f in fields(self)}
+        assert known.issuperset(needed)
+        return [n for n in needed if not getattr(self, n)]
+
+
+PROJECTIVE = ("PerspectiveCamera", "ThinLensCamera", "OrthographicCamera", "BatchSensor")
+EDGE = Capabilities(
+    moving_geometry=True,
+    primary_visibility=True,
+    indirect_visibility=True,
+    delta_lights=True,
+    specular_chains=True,
+    camera=True,
+    sensors=PROJECTIVE,
+)
+# Mitsuba's integrators, by class name.
+PEERS = {
+    "PRBIntegrator": Capabilities(moving_geometry=True),
+    "BasicPRBIntegrator": Capabilities(moving_geometry=True),
+    "PRBVolpathIntegrator": Capabilities(volumes=True),
+    "DirectProjectiveIntegrator": Capabilities(
+        moving_geometry=True, primary_visibility=True, indirect_visibility=True, sensors=("PerspectiveCamera",)
+    ),
+    "PathProjectiveIntegrator": Capabilities(
+        moving_geometry=True, primary_visibility=True, indirect_visibility=True, sensors=("PerspectiveCamera",)
+    ),
+}
+
+
+def capabilities(integrator: Any) -> Capabilities:
+    """The record of an integrator; of an unknown one: everything, it is taken at its word."""
+    own = getattr(integrator, "capabilities", None)
+    if own is not None:
+        return own
+    everything = {f.name: True for f in fields(Capabilities) if f.name != "sensors"}
+    return PEERS.get(type(integrator).__name__, Capabilities(**everything, sensors=PROJECTIVE))
+
+
+def require_unbiased(integrator: Any, key: str) -> None:
+    """Refuse a parameter whose gradient the integrator would return without its visibility terms.
+
+    Raises:
+        UnsupportedError: names parameter, integrator and what is missing.
+    """
+    place = key.rsplit(".", 1)[-1]
+    of_sensor = key.split(".")[0].startswith(("sensor", "PerspectiveCamera", "ThinLensCamera", "OrthographicCamera"))
+    if of_sensor and ".film." not in key:
+        needed = ("camera",)
+    elif is_positions(key) or place in ("to_world", "position"):
+        needed = ("moving_geometry", "primary_visibility")
+    else:
+        needed = ("continuous",)
+    lacking = capabilities(integrator).missing(*needed)
+    if lacking:
+        raise UnsupportedError(
+            f"Parameter '{key}': the gradient of {type(integrator).__name__} would be biased, it lacks"
+            f' {" and ".join(x.replace("_", " ") for x in lacking)}. Use [integrator] type = "prb_edge".'
+        )
+
+
+def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights_move: bool) -> None:
+    """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
+    delta, rough = [], False
+    for shape in scene.shapes():
+        flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
+        if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
+            delta.append(shape)
+        rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
+    if delta and (sensor_moves or any(s.parameters_grad_enabled() for s in delta)):
+        warn_once(
+            "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
+            " them is missing: give them a small roughness (alpha = 0.01) instead."
+        )
+    if delta and rough and max_depth > 3 and scene.shapes_grad_enabled():
+        warn_once(
+            "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
+            " cast through glass) are not sampled; those that the camera sees there are."
+        )
+    if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
+        warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
