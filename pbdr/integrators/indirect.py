@@ -21,7 +21,7 @@ import mitsuba as mi
 
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
-from ..sampling.film_guide import FilmGuide
+from ..sampling.film_guide import FilmGuide, FilmSampler
 from ..scene.lights import lights_move
 from ..scene.viewpoint import Viewpoint
 from .path_state import SceneTraits
@@ -42,6 +42,7 @@ class Indirect:
         spp: int,
         sensor_moves: bool,
         guides: dict[str, FilmGuide],
+        film: dict[str, FilmSampler] | None = None,
     ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
@@ -57,12 +58,17 @@ class Indirect:
         self.lights_move = lights_move(scene)
         self.chains = bool(self.moving) and SceneTraits(scene).delta_bsdfs
 
+        self.film = film if film is not None else self._film(guides)
+
+    def _film(self, guides: dict[str, FilmGuide]) -> dict[str, FilmSampler]:
+        """Where camera-side samples start in this render, by what ``guides`` (filled on demand) know."""
+        camera, border = self.camera, 2 * self.camera.border
         low, high = camera.window()
         for name in ("rough", "chain") if self.chains else ("rough",):
             if name not in guides:
                 guides[name] = FilmGuide.over([n + border for n in camera.size])
         with dr.suspend_grad():
-            self.film = {n: g.begin(edges.tree.box(), low, high - low) for n, g in guides.items()}
+            return {n: g.begin(self.edges.tree.box(), low, high - low) for n, g in guides.items()}
 
     # ---------------------------------------------------------------- receivers
 

@@ -36,10 +36,10 @@ class EdgeIntegrator(PathIntegrator):
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
-    What it cannot do: outlines seen in mirrors and through smooth glass; shadows of point-like lights
-    beyond the first bounce; intersections of interpenetrating surfaces; nearest-neighbour textures;
-    outlines of instances, curves and `sdfgrid`. Sources: :cite:`li2018differentiable`,
-    :cite:`vicini2021path`.
+    What it cannot do: mirrors and smooth glass that move, or that a moving sensor looks into; outlines
+    that rough surfaces see by way of them (caustics); intersections of interpenetrating surfaces;
+    nearest-neighbour textures; the border of a projector's image; outlines of instances, curves and
+    `sdfgrid`. Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 
     capabilities = EDGE
@@ -68,6 +68,10 @@ class EdgeIntegrator(PathIntegrator):
             boundary_backward(sensor, records, grad_in)
 
     # ---------------------------------------------------------------- what is learned
+
+    def forget(self) -> None:
+        """Drop what earlier renders taught: the next one is that of a new integrator."""
+        self.guides.clear()
 
     def state(self, sensors: list[Any]) -> dict[str, np.ndarray]:
         """What was learned about each of ``sensors``, as plain arrays: part of a checkpoint."""
@@ -104,10 +108,11 @@ class EdgeIntegrator(PathIntegrator):
                 yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
+            films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k), share)
+                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films), share)
 
-    def _indirect_records(self, scene, sensor, seed, spp):
+    def _indirect_records(self, scene, sensor, seed, spp, films):
         if not any(s is sensor for s in self.seen):
             self.seen.append(sensor)
         edges = SceneEdges(scene, self.topologies, statics=True)
@@ -115,7 +120,8 @@ class EdgeIntegrator(PathIntegrator):
             return
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
-            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor), guides)
+            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor), guides, films.get(k))
+            films[k] = context.film
             samplers = (
                 (secondary_record, context.moving or context.sensor_moves),
                 (shadow_record, context.lights),

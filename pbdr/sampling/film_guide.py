@@ -54,8 +54,8 @@ class FilmGuide:
         shift = dr.max(dr.abs(box - self.box))
         extent = dr.max(dr.select(i >= 3, box - dr.gather(mi.Float, box, dr.select(i >= 3, i - 3, 0)), 0))
         stays = shift <= FAR * extent
-        self.moment = dr.select(stays, self.moment, 0)
-        self.visits = dr.select(stays, self.visits, 0)
+        self.moment = dr.select(stays, MEMORY * self.moment, 0)
+        self.visits = dr.select(stays, MEMORY * self.visits, 0)
         self.box = dr.select(stays, self.box, box)
         dr.eval(self.moment, self.visits, self.box)
         # Neighbours share what they know: rare samples beside a learned cell must not weigh much.
@@ -101,6 +101,9 @@ class FilmSampler:
     def learn(self, pos: Any, value: Any, samples: int) -> None:
         """Remember the samples ``value`` (their sum is the estimate) that were started at ``pos``.
 
+        Later renders are told, this one goes on as it began: its forward and its adjoint derivative
+        use the same samples.
+
         Args:
             samples: their number, lanes of wasted ones included.
         """
@@ -110,9 +113,8 @@ class FilmSampler:
         w = dr.select(dr.isfinite(w), w, 0)
         new = dr.zeros(mi.Float, dr.width(guide.moment))
         dr.scatter_reduce(dr.ReduceOp.Add, new, dr.square(w), index)
-        expected = self.weights * samples
-        guide.moment = MEMORY * guide.moment + new
-        guide.visits = MEMORY * guide.visits + expected
+        guide.moment += new
+        guide.visits += self.weights * samples
         dr.eval(guide.moment, guide.visits)
 
     def _index(self, pos: Any) -> Any:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from .cases import CASES, Case, T, camera, diffuse, environment, glow, rgb, texture
-from .meshes import corner, mesh_file
+from .meshes import as_file, corner, knobbly_ball, mesh_file
+
+# A real mesh, where the checkout has data beside it.
+BUNNY = Path(__file__).resolve().parents[3] / "shared/data/meshes/bunny/stanford-bunny.obj"
 
 LIGHTS: dict[str, Callable[[], dict]] = {
     "point": lambda: {"type": "point", "position": [1, 4, 1], "intensity": rgb(20, 18, 15)},
@@ -109,6 +113,28 @@ indirect(
     floor=floor,
     solid=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse()},
 )
+indirect(
+    "shadow_72000_triangles",
+    "solid.vertex_positions",
+    "translate_x",
+    "area",
+    floor=floor,
+    solid=lambda: {**as_file(knobbly_ball(190), True), "bsdf": diffuse()},
+)
+if BUNNY.exists():
+    indirect(
+        "shadow_bunny",
+        "bunny.vertex_positions",
+        "translate_x",
+        "area",
+        floor=floor,
+        bunny=lambda: {
+            "type": "obj",
+            "filename": str(BUNNY),
+            "to_world": T().translate([0.3, -0.6, 0]).scale(7),
+            "bsdf": diffuse(),
+        },
+    )
 for _light in ("point", "area", "constant"):
     indirect(
         f"self_shadow_{_light}",
@@ -223,7 +249,7 @@ behind("mirrored_box", "box.vertex_positions", "translate_z", mirror, 2, box=lam
 behind("mirrored_ball", "ball.to_world", "translate_z", mirror, 2, ball=lambda: glowing_ball((3, 0.2, -1.2)))
 behind("box_behind_glass", "box.vertex_positions", "translate_x", sheet, box=glowing_box)
 behind("ball_behind_glass", "ball.to_world", "translate_x", sheet, ball=glowing_ball)
-behind("box_behind_lens", "box.vertex_positions", "translate_x", lens, box=lambda: glowing_box((0, 0, -0.5)))
+behind("box_behind_lens", "box.vertex_positions", "translate_x", lens, box=lambda: glowing_box((0.2, 0.2, -4)))
 behind(
     "box_in_convex_mirror",
     "box.vertex_positions",

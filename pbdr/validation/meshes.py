@@ -53,6 +53,15 @@ def as_file(mesh: Any, normals: bool) -> dict:
     return {"type": "ply", "filename": path, "face_normals": not normals}
 
 
+def knobbly_ball(rows: int, radius: float = 0.5) -> Any:
+    """A ball with bumps: ``rows`` × 2 ``rows`` quads, no split vertices; about 6 rows² edges."""
+    mesh = uv_sphere(rows, seam=False)
+    p = np.array(mi.traverse(mesh)["vertex_positions"]).reshape(-1, 3)
+    x, y, z = p.T
+    r = radius * (1 + 0.12 * np.sin(5 * x) * np.cos(4 * y + 1) * np.sin(6 * z + 2))
+    return make_mesh(r[:, None] * p, np.array(mi.traverse(mesh)["faces"]).reshape(-1, 3), None, True)
+
+
 def corner() -> dict:
     """A floor and a wall that share an edge, as one flat-shaded mesh."""
     a, b, c = np.mgrid[0:2, 0:2, 0:1].reshape(3, -1).astype(float)
