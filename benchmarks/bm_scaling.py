@@ -100,7 +100,7 @@ def box(depth, size, integrator="prb_edge", **more):
     scene = mi.cornell_box()
     scene["integrator"] = {"type": integrator, "max_depth": depth, "rr_depth": 1000, **more}
     scene["sensor"]["film"].update(width=size, height=size, rfilter={"type": "gaussian"}, sample_border=True)
-    return mi.load_dict(scene)
+    return mi.load_dict(scene, optimize=False)  # else the boxes are merged into one shape
 
 
 def one_step(scene, spp, rounds):

@@ -1,12 +1,13 @@
 """Choose an outline seen from a point without looking at all edges: a tree with bounds.
 
-Each node has a sphere around its curves and a cone around the normals beside them. Seen from a
-query point, a node whose normals all face it, or all face away, has no contour and is left out
-exactly (zero density only where the integrand is zero). The rest is chosen in proportion to
-length / distance², and to a kernel around a direction of interest, such as a sample of the BSDF:
-a heavy-tailed one whose width is that of the lobe. The tree is a complete 4-ary heap over curves
-in Morton order; it is refitted on the device, one kernel per level.
-After :cite:`li2018differentiable`; its bounds in dual space are replaced by normal cones.
+Each node has a sphere around its curves, a cone around the normals n of the faces beside them, and
+a bulge: how far the planes of those faces pass by its centre. An edge is a contour seen from p if p
+lies on different sides of its two planes. A node none of whose planes can pass p has no contour and
+is left out exactly (zero density only where the integrand is zero). The rest is chosen in proportion
+to the expected length of contour / distance², and to a kernel around a direction of interest, such
+as a sample of the BSDF: a heavy-tailed one whose width is that of the lobe. The tree is a complete
+4-ary heap over curves in Morton order; it is refitted on the device, one kernel per level.
+After :cite:`li2018differentiable`; its bounds of planes in Hough space are replaced by cone and bulge.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class EdgeTree:
         nodes = first + FAN**self.depth
         # Sphere; axis and sine of the cone; weights. For refitting: box, angle, share that is a contour.
         self.sphere, self.cone, self.weight, self.low, self.high = (dr.zeros(mi.Float, 4 * nodes) for _ in range(5))
+        self.bulge = dr.zeros(mi.Float, nodes)
         axis = bounds.first + bounds.second
         folded = bounds.free | (dr.squared_norm(axis) < 1e-6)
         axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
@@ -81,12 +83,12 @@ class EdgeTree:
         mean = dr.minimum(angle * (4 / dr.pi), 1) + 1e-3
         # Moving curves fill the leaves from the front, resting ones from the back: few nodes hold both.
         size = FAN**self.depth
-        ones = dr.select(moving, mi.UInt32(1), 0)
+        ones = dr.select(moving, mi.UInt32(1), 0) + dr.zeros(mi.UInt32, self.count)
         self.leaf = dr.select(moving, dr.cumsum(ones) - 1, size - dr.cumsum(1 - ones))
         self.curve = dr.zeros(mi.UInt32, size)
         dr.scatter(self.curve, dr.arange(mi.UInt32, self.count), self.leaf)
         leaf = self.leaf
-        self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, mean)
+        self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, 0, mean)
         # Leaves are tested exactly.
         self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
         a, b = bounds.first, bounds.second
@@ -106,7 +108,7 @@ class EdgeTree:
     def _first(level: int) -> int:
         return (FAN**level - 1) // (FAN - 1)
 
-    def _store(self, node, low, high, axis, angle, weights, mean=1.0):
+    def _store(self, node, low, high, axis, angle, weights, bulge, mean=1.0):
         centre = 0.5 * (low + high)
         radius = 0.5 * dr.norm(high - low)
         slope = dr.select(angle >= 0.5 * dr.pi, 2, dr.sin(angle))
@@ -116,6 +118,7 @@ class EdgeTree:
         dr.scatter(self.weight, mi.Vector4f(*weights), node)
         dr.scatter(self.low, mi.Vector4f(low.x, low.y, low.z, angle), node)
         dr.scatter(self.high, mi.Vector4f(high.x, high.y, high.z, mean), node)
+        dr.scatter(self.bulge, mi.Float(bulge), node)
 
     def _refit(self, level: int) -> None:
         node = dr.arange(mi.UInt32, FAN**level) + self._first(level)
@@ -132,21 +135,32 @@ class EdgeTree:
             mean = (b.w, b.w, 1, 1)
             total = [t + w * m for t, w, m in zip(total, weights, mean)]
             cone = dr.gather(mi.Vector4f, self.cone, child)
-            children.append((some, mi.Vector3f(cone.x, cone.y, cone.z), a.w))
+            sphere = dr.gather(mi.Vector4f, self.sphere, child)
+            children.append(
+                (some, mi.Vector3f(cone.x, cone.y, cone.z), a.w, mi.Point3f(sphere.x, sphere.y, sphere.z), cone.w,
+                 dr.gather(mi.Float, self.bulge, child))
+            )  # fmt: skip
         # Normals count up to their sign: turn all axes to the side of the first.
         axis = mi.Vector3f(0)
-        for some, n, _ in children:
+        for some, n, *_ in children:
             axis += dr.select(some, dr.select(dr.dot(axis, n) < 0, -n, n), 0)
         long = dr.norm(axis)
         axis = dr.select(long > 1e-3, axis / long, mi.Vector3f(0, 0, 1))
         angle = dr.select(long > 1e-3, mi.Float(0), 0.5 * dr.pi)
-        for some, n, own in children:
+        for some, n, own, *_ in children:
             apart = dr.safe_acos(dr.abs(dr.dot(axis, n)))
             angle = dr.select(some, dr.maximum(angle, apart + own), angle)
         empty = dr.max(mi.Vector4f(*total)) <= 0
         low, high = (dr.select(empty, mi.Point3f(0), x) for x in (low, high))
-        self._store(node, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total)
-        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high)
+        # Planes of the faces, seen from the new centre: n · (x - c) = n · (x - c') + n · (c' - c).
+        bulge, centre = mi.Float(0), 0.5 * (low + high)
+        for some, n, _, own_centre, slope, own in children:
+            off = own_centre - centre
+            own += dr.abs(dr.dot(n, off)) + dr.minimum(slope, 1) * dr.norm(off)
+            bulge = dr.select(some, dr.maximum(bulge, own), bulge)
+        bulge = bulge * (1 + SLACK) + 1e-5 * dr.norm(high - low)
+        self._store(node, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total, bulge)
+        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.bulge)
 
     # ---------------------------------------------------------------- importance
 
@@ -166,14 +180,20 @@ class EdgeTree:
             a, b = (dr.gather(mi.Vector4f, self.normals, row + k) for k in range(2))
             edge_on = a.w > 0
             edge_on |= dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z)) < 0
+            share = 1
         else:
-            # Some normal of the cone is perpendicular to some view ray into the sphere.
+            # The viewpoint p lies in the plane of some face: n · (p - c) = n · (x - c), at most the
+            # bulge. Of normals spread over a cone of angle a, those that do lie on a chord: √(1 - x²) / a.
             cone = dr.gather(mi.Vector4f, self.cone, node)
-            cos_r, cos_a = dr.safe_sqrt(1 - sin_r * sin_r), dr.safe_sqrt(1 - cone.w * cone.w)
+            sin_b = dr.select(finite, dr.minimum(dr.gather(mi.Float, self.bulge, node) * inv, 1), 0)
+            cos_b, cos_a = dr.safe_sqrt(1 - sin_b * sin_b), dr.safe_sqrt(1 - cone.w * cone.w)
             slope = dr.abs(dr.dot(mi.Vector3f(cone.x, cone.y, cone.z), to)) * inv
-            edge_on = (cone.w > 1) | inside | (cos_a * cos_r <= cone.w * sin_r)
-            edge_on |= slope <= cone.w * cos_r + cos_a * sin_r
-        value = dr.select(edge_on, dr.fma(query.statics, w.y, w.x), 0)
+            wide = (cone.w > 1) | (cos_a * cos_b <= cone.w * sin_b)
+            limit = cone.w * cos_b + cos_a * sin_b
+            edge_on = wide | (slope <= limit)
+            chord = dr.sqrt(dr.maximum(1 - dr.square(slope / limit), 0.02)) / limit
+            share = dr.select(wide, 1, chord)
+        value = dr.select(edge_on, dr.fma(query.statics, w.y, w.x) * share, 0)
         if query.creases is not False:
             value += dr.select(query.creases, dr.fma(query.statics, w.w, w.z), 0)
         value /= dr.select(finite, dr.maximum(d2, dr.maximum(r2, 1e-20)), 1)
@@ -247,6 +267,7 @@ class EdgeTree:
                 node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, False)
                 going &= (plain > 0) | (kernel > 0)
                 level += 1
+            node = dr.maximum(node, self._first(self.depth - 1))  # where the way down ended early
             node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, True)
         return dr.select(mi.Bool(active) & going, dr.lerp(kernel, plain, query.broad), 0)
 
