@@ -3,7 +3,9 @@
 Every case of the catalogue against central differences (16 seeds). Results go to
 benchmarks/results/bias.json after each case, and a second start continues there.
 
-    pbdr benchmark bias        (or: python benchmarks/bm_bias.py [case ...])
+    pbdr benchmark bias        (or: python benchmarks/bm_bias.py [--ours] [case ...])
+
+--ours keeps the peer's stored figures.
 """
 
 import json
@@ -61,12 +63,13 @@ def show(entry):
 
 def main():
     done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    wanted = sys.argv[1:] or [c for c in CASES if c not in done]
+    only_ours = "--ours" in sys.argv
+    wanted = [a for a in sys.argv[1:] if a != "--ours"] or [c for c in CASES if c not in done]
     mi.set_log_level(mi.LogLevel.Error)
     for name in wanted:
         case = CASES[name]
         ours = measure(case, {"type": "prb_edge"})
-        theirs = measure(case, PEERS.get(case.group, {"type": "prb"}), 8, (1,))
+        theirs = done[name]["peer"] if only_ours and name in done else measure(case, PEERS.get(case.group, {"type": "prb"}), 8, (1,))
         done[name] = {"group": case.group, "prb_edge": ours, "peer": theirs}
         print(f"{name:26s} prb_edge {show(ours)}   peer {show(theirs)}", flush=True)
         RESULTS.parent.mkdir(exist_ok=True)

@@ -77,6 +77,25 @@ def capabilities(integrator: Any) -> Capabilities:
     return PEERS.get(type(integrator).__name__, Capabilities(**everything, sensors=PROJECTIVE))
 
 
+def table() -> str:
+    """The records as a Markdown table, for `docs/guides/choose.md`."""
+    shown = {
+        "prb_edge": EDGE,
+        "prb": PEERS["PRBIntegrator"],
+        "prb_projective": PEERS["PathProjectiveIntegrator"],
+        "prbvolpath": PEERS["PRBVolpathIntegrator"],
+    }
+    rows = ["| | " + " | ".join(f"`{n}`" for n in shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    for field in fields(Capabilities):
+        values = (getattr(c, field.name) for c in shown.values())
+        if field.name == "sensors":
+            cells = [", ".join(v.replace("Camera", "").replace("Sensor", "").lower() for v in x) or "–" for x in values]
+        else:
+            cells = ["yes" if x else "–" for x in values]
+        rows.append(f"| {field.name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def require_unbiased(integrator: Any, key: str) -> None:
     """Refuse a parameter whose gradient the integrator would return without its visibility terms.
 

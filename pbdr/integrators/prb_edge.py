@@ -20,6 +20,8 @@ from .secondary_edges import secondary_record
 from .shadow_edges import shadow_record
 from .specular_edges import specular_record
 
+SENSORS = 1024  # most sensors that an integrator remembers something about
+
 
 class EdgeIntegrator(PathIntegrator):
     """Path tracer whose derivatives include moving visibility, by edge sampling.
@@ -83,6 +85,15 @@ class EdgeIntegrator(PathIntegrator):
             if name in arrays:
                 setattr(guide, field, mi.Float(arrays[name]))
 
+    def _remember(self, sensor):
+        """Keep ``sensor`` alive while there are guides for it; the oldest one goes when there are many."""
+        if any(s is sensor for s in self.seen):
+            return
+        self.seen.append(sensor)
+        if len(self.seen) > SENSORS:
+            owner = f"{id(self.seen.pop(0))} "
+            self.guides = {k: g for k, g in self.guides.items() if not k.startswith(owner)}
+
     def _memory(self, sensors):
         for v, sensor in enumerate(sensors):
             for key, guides in self.guides.items():
@@ -113,8 +124,7 @@ class EdgeIntegrator(PathIntegrator):
                 yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films), share)
 
     def _indirect_records(self, scene, sensor, seed, spp, films):
-        if not any(s is sensor for s in self.seen):
-            self.seen.append(sensor)
+        self._remember(sensor)
         edges = SceneEdges(scene, self.topologies, statics=True)
         if not len(edges):
             return

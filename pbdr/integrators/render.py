@@ -21,7 +21,7 @@ from .path_state import SceneTraits
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
-LANE = 400  # bytes that a lane takes at most
+LANE = 500  # bytes that a lane takes at most
 
 
 class PathIntegrator(mi.ad.integrators.common.ADIntegrator):

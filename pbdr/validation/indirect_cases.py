@@ -111,7 +111,8 @@ indirect(
     "translate_x",
     "area",
     floor=floor,
-    solid=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse()},
+    # Another colour than the floor: Mitsuba merges meshes of one material.
+    solid=lambda: {**mesh_file(24, seam=True, radius=0.6), "bsdf": diffuse(0.2, 0.2, 0.5)},
 )
 indirect(
     "shadow_72000_triangles",
@@ -175,9 +176,10 @@ for _light, _key, _direction in (
 ):
     indirect(f"moving_light_{_light}", _key, _direction, _light, floor=floor, box=box)
 indirect(
+    # Along the common edge: across it the continuous part has 1 / r between the two faces.
     "plane_and_light",
     "rig.vertex_positions",
-    "translate_x",
+    "translate_z",
     "point",
     rig=lambda: {
         **corner(),
