@@ -40,7 +40,7 @@ def refuse(request):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--table", help="write the messages of tests/test_bad_input.py to this file")
+    parser.addoption("--table", help="write the messages of tests/test_bad_input.py to this file (with -n 0)")
 
 
 def pytest_sessionfinish(session):
@@ -48,7 +48,7 @@ def pytest_sessionfinish(session):
     if not path:
         return
     rows = [f"| {title} | {' '.join(m.split())} |" for title, m in sorted(session.config.stash[MESSAGES].items())]
-    head = "# What bad input gets\n\nWritten by `pytest tests/test_bad_input.py --table FILE`.\n\n| input | message |\n|---|---|\n"
+    head = "# What bad input gets\n\nWritten by `pytest tests/test_bad_input.py -n 0 --table FILE`.\n\n| input | message |\n|---|---|\n"
     root = str(session.config.rootpath)
     text = head + "\n".join(rows).replace(root, ".") + "\n"
     Path(path).write_text(re.sub(r"/[^ |']*/pytest-[^/ ]*/pytest-\d+/[^/ ]*", "<folder>", text))

@@ -21,7 +21,9 @@ def test_citations_are_in_the_bibliography():
     assert cited <= keys
 
 
-@pytest.mark.parametrize("file", sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "scenes").glob("*/optimize.toml")))
+@pytest.mark.parametrize(
+    "file", sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "scenes").glob("*/optimize.toml"))
+)
 def test_scenes_are_documented_and_load(file):
     from pbdr.optimization.experiment import load_experiment
     from pbdr.scene.load import load_file

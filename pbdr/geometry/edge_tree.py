@@ -191,7 +191,7 @@ class EdgeTree:
             wide = (cone.w > 1) | (cos_a * cos_b <= cone.w * sin_b)
             limit = cone.w * cos_b + cos_a * sin_b
             edge_on = wide | (slope <= limit)
-            chord = dr.sqrt(dr.maximum(1 - dr.square(slope / limit), 0.02)) / limit
+            chord = dr.sqrt(dr.maximum(1 - dr.square(slope / limit), 0.25)) / limit
             share = dr.select(wide, 1, chord)
         value = dr.select(edge_on, dr.fma(query.statics, w.y, w.x) * share, 0)
         if query.creases is not False:

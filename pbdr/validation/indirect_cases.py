@@ -299,7 +299,7 @@ def seen(name: str, key: str, direction: str, step: float, sensor: Callable[[], 
 
 seen("camera_translate_x", "sensor.to_world", "translate_x", 0.02)
 seen("camera_translate_z", "sensor.to_world", "translate_z", 0.02)
-seen("camera_rotate", "sensor.to_world", "rotate_x", 0.005)
+seen("camera_rotate", "sensor.to_world", "rotate_x", 0.0025)
 seen("camera_fov", "sensor.x_fov", "uniform", 0.2)
 seen("camera_principal_point", "sensor.principal_point_offset_x", "uniform", 0.005)
 seen(

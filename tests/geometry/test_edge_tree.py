@@ -37,7 +37,9 @@ def edges(request):
 
 def query(point, **more):
     lobe = mi.Vector3f(0, 0, -1)
-    return Query(view=Viewpoint(mi.Point3f(*map(float, point))), statics=mi.Float(1), lobe=lobe, width2=mi.Float(0.1), **more)
+    return Query(
+        view=Viewpoint(mi.Point3f(*map(float, point))), statics=mi.Float(1), lobe=lobe, width2=mi.Float(0.1), **more
+    )
 
 
 def points():
