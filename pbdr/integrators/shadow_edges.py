@@ -114,8 +114,8 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         value = Le * f * weight * end.weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
-    if ctx.sensor_moves or ctx.lights_move:  # each of their numbers gets its sum by a kernel of its own
-        dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, value, active)
+    # The adjoint takes several kernels: none of them must trace the paths again.
+    dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, sample, emitter, value, active)
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)

@@ -18,7 +18,7 @@ from .loop import Problem, differentiate
 
 TERMS = ("sppc", "sppp", "sppi")
 PILOTS = 4  # gradients per term
-LEAST, MOST = 1 / 8, 4.0
+LEAST, MOST = 1 / 32, 4.0
 
 
 def allocate(experiment: Experiment, problem: Problem) -> Experiment:
