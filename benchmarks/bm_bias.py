@@ -69,7 +69,11 @@ def main():
     for name in wanted:
         case = CASES[name]
         ours = measure(case, {"type": "prb_edge"})
-        theirs = done[name]["peer"] if only_ours and name in done else measure(case, PEERS.get(case.group, {"type": "prb"}), 8, (1,))
+        theirs = (
+            done[name]["peer"]
+            if only_ours and name in done
+            else measure(case, PEERS.get(case.group, {"type": "prb"}), 8, (1,))
+        )
         done[name] = {"group": case.group, "prb_edge": ours, "peer": theirs}
         print(f"{name:26s} prb_edge {show(ours)}   peer {show(theirs)}", flush=True)
         RESULTS.parent.mkdir(exist_ok=True)

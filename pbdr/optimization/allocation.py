@@ -32,7 +32,7 @@ def allocate(experiment: Experiment, problem: Problem) -> Experiment:
     if not hasattr(problem.integrator, "shares"):
         return experiment
     if schedule.shares is None and not own:
-        schedule = schedule.model_copy(update={"shares": measure(problem, schedule)})
+        schedule = schedule.model_copy(update={"shares": tuple(measure(problem, schedule))})
         experiment = experiment.model_copy(update={"schedule": schedule})
     problem.integrator.shares = tuple(schedule.shares or (1.0, 1.0, 1.0))
     return experiment
