@@ -7,7 +7,6 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..scene.viewpoint import Viewpoint
 from .edge_sample import EdgeBounds, EdgeSample, join
 
 ARCS = 64  # pieces of a circle
@@ -160,25 +159,6 @@ class ArcSet:
         t = dr.select(kind == SPHERE, around, dr.atan2(edge.local.y, edge.local.x))
         t -= dr.two_pi * dr.floor((t - start) / dr.two_pi)
         return dr.select(kind == LINE, edge.local.z, t)
-
-    def miss(self, row: Any, ray: Any) -> tuple[Any, Any]:
-        """How far ``ray`` passes by the outline (relative, signed), and at which parameter.
-
-        Of the two lines of a cylinder it cannot tell which one: see where `at` puts the point.
-        """
-        kind = dr.gather(mi.UInt32, self.kind, row)
-        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
-        into = _into_frame(x, y, z)
-        a, d = into @ (mi.Vector3f(ray.o) - o), into @ ray.d
-        rim = a - d * (a.z / d.z)
-        flat = dr.square(d.x) + dr.square(d.y)
-        closest = a - d * (dr.dot(a, d) / dr.squared_norm(d))
-        beside = a.z - d.z * ((a.x * d.x + a.y * d.y) / flat)
-        miss = dr.select(kind == SPHERE, dr.norm(closest), dr.sqrt(dr.square(rim.x) + dr.square(rim.y)))
-        miss = dr.select(kind == LINE, dr.abs(a.x * d.y - a.y * d.x) * dr.rsqrt(flat), miss)
-        around = self.angle(Viewpoint(ray.o), row, x * closest.x + y * closest.y + z * closest.z)
-        t = dr.select(kind == SPHERE, around, dr.atan2(rim.y, rim.x))
-        return miss - 1, dr.select(kind == LINE, beside, t)
 
     def whole(self) -> tuple[Any, Any, Any]:
         """Curves for a search from changing viewpoints: (row, start, length) in the curve parameter.

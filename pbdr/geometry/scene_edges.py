@@ -128,21 +128,6 @@ class SceneEdges:
             curved=curved,
         )
 
-    def miss(self, leaf: Any, ray: Any) -> tuple[Any, Any]:
-        """How far ``ray`` passes by curve ``leaf`` (signed; zero where it touches), and at which parameter."""
-        if self.arcs is None:
-            return self.segments.miss(leaf, ray)
-        curved, k = self._arc(leaf)
-        distance, t = self.arcs.miss(dr.gather(mi.UInt32, self.row, k), ray)
-        start = dr.gather(mi.Float, self.start, k)
-        # Angles count from the start of the curve; lines (from 0 to 1) stay as they are.
-        turns = dr.floor((t - start) / dr.two_pi)
-        t = dr.select(dr.gather(mi.Float, self.length, k) == 1, t, t - dr.two_pi * turns)
-        if self.segments is None:
-            return distance, t
-        line = self.segments.miss(dr.select(curved, 0, leaf), ray)
-        return dr.select(curved, distance, line[0]), dr.select(curved, t, line[1])
-
     def motion(self, edge: EdgeSample) -> Any:
         """World position of a sample, attached; its value is ``edge.p``."""
         if self.arcs is None:

@@ -150,14 +150,6 @@ class SegmentSet:
             faces=(faces.x, faces.y),
         )
 
-    def miss(self, row: Any, ray: Any) -> tuple[Any, Any]:
-        """How far ``ray`` passes by the line of edge ``row`` (signed), and its parameter nearest to the ray."""
-        p0, p1, _, _ = self._corners(row)
-        n = dr.cross(ray.d, p1 - p0)
-        to = p0 - ray.o
-        inv = dr.rsqrt(dr.squared_norm(n))
-        return dr.dot(to, n) * inv, dr.dot(dr.cross(to, ray.d), n) * dr.square(inv)
-
     def bounds(self) -> EdgeBounds:
         """Boxes and cones of face normals, for `edge_tree.EdgeTree`."""
         row = dr.arange(mi.UInt32, len(self))

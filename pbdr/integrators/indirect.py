@@ -47,8 +47,7 @@ class Indirect:
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
         border = 2 * camera.border
-        self.area = float((camera.size[0] + border) * (camera.size[1] + border))
-        self.count = max(64, int(spp * self.area))
+        self.count = max(64, int(spp * float((camera.size[0] + border) * (camera.size[1] + border))))
         # A receiver needs one more segment behind it.
         depth = integrator.max_depth
         self.deepest = min(depth, 1 << 16) - 2
@@ -57,7 +56,6 @@ class Indirect:
         self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
         self.lights_move = lights_move(scene)
         self.chains = bool(self.moving) and SceneTraits(scene).delta_bsdfs
-
         self.film = film if film is not None else self._film(guides)
 
     def _film(self, guides: dict[str, FilmGuide]) -> dict[str, FilmSampler]:

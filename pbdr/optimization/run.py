@@ -89,7 +89,9 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
 def _with_memory(experiment: Experiment) -> Experiment:
     """Set the memory budget; the experiment names it, since a resumed run must be split the same way."""
     memory.set_budget(experiment.schedule.memory or None)
-    schedule = experiment.schedule.model_copy(update={"memory": f"{memory.budget() >> 20}MiB"})
+    text = f"{memory.budget() >> 20}MiB"
+    memory.set_budget(text)  # as rounded as a resumed run will read it
+    schedule = experiment.schedule.model_copy(update={"memory": text})
     return experiment.model_copy(update={"schedule": schedule})
 
 
