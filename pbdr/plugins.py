@@ -17,6 +17,7 @@ from .core.errors import InputError
 # name -> (kind, "module:Class"). Modules are imported when a scene first asks for the name.
 PLUGINS: dict[str, tuple[str, str]] = {
     "prb_edge": ("integrator", "pbdr.integrators.prb_edge:EdgeIntegrator"),
+    "prb_reparam": ("integrator", "pbdr.integrators.prb_reparam:ReparamIntegrator"),
 }
 
 _registered: set[str] = set()  # variants done

@@ -54,6 +54,7 @@ EDGE = Capabilities(
     camera=True,
     sensors=PROJECTIVE,
 )
+REPARAM = Capabilities(moving_geometry=True, primary_visibility=True, indirect_visibility=True, sensors=PROJECTIVE)
 # Mitsuba's integrators, by class name.
 PEERS = {
     "PRBIntegrator": Capabilities(moving_geometry=True),
@@ -81,6 +82,7 @@ def table() -> str:
     """The records as a Markdown table, for `docs/guides/choose.md`."""
     shown = {
         "prb_edge": EDGE,
+        "prb_reparam": REPARAM,
         "prb": PEERS["PRBIntegrator"],
         "prb_projective": PEERS["PathProjectiveIntegrator"],
         "prbvolpath": PEERS["PRBVolpathIntegrator"],

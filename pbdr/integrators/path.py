@@ -42,6 +42,7 @@ def trace(
     first_emission: Any = None,
     segments: Any = None,
     ray_tangent: Any = None,
+    record: Any = None,
 ):
     """Trace one path per lane.
 
@@ -59,6 +60,7 @@ def trace(
         segments: UInt32 or ``None``, longest path of each lane (default ``max_depth``).
         ray_tangent: derivatives of origin and direction of ``ray`` where the sensor moves (forward;
             backward: any pair), else ``None``.
+        record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
 
     Returns:
         ``(L or δL, valid, L, Z, δray)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, and
@@ -138,10 +140,6 @@ def trace(
         if dr.hint(replay, mode="scalar"):
             s.γ = dr.select(black, β, s.γ * weight)
             β_max = dr.maximum(β_max, dr.max(mi.unpolarized_spectrum(s.γ)))
-        s.pdf_prev = bs.pdf
-        s.delta_prev = delta
-        s.it_prev = terms.reference_point(si)
-
         # ------------------------- Stop or go on -------------------------
         active_next &= β_max != 0
         survival = dr.minimum(β_max * dr.square(s.η), 0.95)
@@ -151,6 +149,8 @@ def trace(
         if dr.hint(replay, mode="scalar"):
             s.γ *= boost
         active_next &= ~roulette | (sampler.next_1d() < survival)
+        if dr.hint(record is not None, mode="scalar"):
+            record.put(s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2))
         pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=active_next)
 
         # ------------------------- Derivative of this vertex -------------------------
@@ -189,6 +189,9 @@ def trace(
                     s.δL += dr.forward_to(Lo)
 
         # ------------------------- Next vertex -------------------------
+        s.pdf_prev = bs.pdf
+        s.delta_prev = delta
+        s.it_prev = terms.reference_point(si)
         s.depth[si.is_valid()] += 1
         s.active = active_next
         s.pi_prev = s.pi

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 import drjit as dr
@@ -76,3 +76,58 @@ class SceneTraits:
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
+
+
+def hit_fields() -> dict[str, Any]:
+    """Fields of a hit in thread-local memory (which cannot hold the Bool of an intersection record)."""
+    index = mi.UInt32
+    return {"t": mi.Float, "uv": mi.Point2f, "prim": index, "part": index, "shape": mi.ShapePtr, "instance": mi.ShapePtr}
+
+
+def hit_values(pi: Any) -> tuple:
+    """Values of `hit_fields`."""
+    return pi.t, pi.prim_uv, pi.prim_index, pi.shape_index, pi.shape, pi.instance
+
+
+def hit_of(row: Any) -> Any:
+    """The PreliminaryIntersection3f of a record with `hit_fields`."""
+    pi = dr.zeros(mi.PreliminaryIntersection3f)
+    pi.t, pi.prim_uv, pi.prim_index, pi.shape_index = row.t, row.uv, row.prim, row.part
+    pi.shape, pi.instance, pi.valid = row.shape, row.instance, row.t < dr.inf
+    return pi
+
+
+def vertex_type() -> Any:
+    """A vertex of a `PathRecord`: all that is needed to evaluate it again, with derivatives.
+
+    o, d: the segment that led to it. β: throughput. own: emission and direct light.
+    weight: of the BSDF sample, with ``boost`` of Russian roulette. u_em, u1, u2: random numbers.
+    pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden.
+    """
+    f, f2, f3, spectrum, flag = mi.Float, mi.Point2f, mi.Vector3f, mi.Spectrum, mi.UInt32
+    fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
+    fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
+    return make_dataclass("Vertex", list(fields.items()))
+
+
+@dataclass
+class PathRecord:
+    """The vertices of a path in thread-local memory, which does not grow with the wavefront."""
+
+    rows: Any  # dr.Local of `vertex_type`
+    count: Any  # UInt32
+    Vertex: Any
+
+    @staticmethod
+    def of(size: int) -> PathRecord:
+        Vertex = vertex_type()
+        return PathRecord(dr.alloc_local(Vertex, size, value=dr.zeros(Vertex)), mi.UInt32(0), Vertex)
+
+    def put(self, s: PathState, β: Any, own: Any, weight: Any, boost: Any, visible: Any, u: tuple) -> None:
+        """Keep the current vertex; ``s`` still knows the one before."""
+        self.rows[self.count] = self.Vertex(
+            *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
+            dr.select(s.delta_prev, mi.UInt32(1), 0), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
+            dr.select(visible, mi.UInt32(1), 0),
+        )  # fmt: skip
+        self.count += 1

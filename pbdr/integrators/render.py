@@ -75,6 +75,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         first_emission=None,
         segments=None,
         ray_tangent=None,
+        record=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
@@ -104,6 +105,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             first_emission=first_emission,
             segments=segments,
             ray_tangent=ray_tangent,
+            record=record,
         )
         return value, valid, [], ((L, Z) if primal else δray)
 

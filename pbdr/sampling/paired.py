@@ -36,6 +36,16 @@ def lane_sampler(seed: Any, count: int) -> PairedSampler:
     return _sampler(seed, dr.arange(mi.UInt32, count))
 
 
+def seeded(seed: Any, stream: Any) -> PairedSampler:
+    """The sampler number ``stream`` of lanes that have a ``seed`` each; for use inside loops."""
+    a, b = mi.sample_tea_32(seed, stream)
+    rng = dr.zeros(mi.PCG32)
+    rng.inc = (mi.UInt64(b) << 1) | 1
+    rng.state = (mi.UInt64(a) << 32) | mi.UInt64(b)
+    rng.next_uint32()
+    return PairedSampler(rng)
+
+
 def _sampler(seed: Any, stream: Any) -> PairedSampler:
     a, b = mi.sample_tea_32(seed, stream)
     # Set by hand: the constructor adds the lane to the seed, which would tell the two sides apart.

@@ -1,0 +1,228 @@
+"""Boundary measure: how far a visible point is from where visibility or shading jumps.
+
+Two measures of a hit, both 0 on every curve across which the radiance along a ray from o may jump
+when the curve belongs to the surface that is hit, and positive elsewhere: B, relative to the size of
+the surface and 1 where nothing is hit :cite:`bangaru2020unbiased`, and s, about the angle (radians)
+under which the curve is seen from the hit. Nothing is listed or searched: they are functions of the
+hit alone, so shapes without edges have them.
+
+| shape | B | s |
+|---|---|---|
+| sphere, curves, signed distance field | min(1, 4 (n·d)²) | (1 - √(1 - (n·d)²)) R / t |
+| cylinder | that, or the distance to an end | the same, R / t its size |
+| disk | 1 - r | (1 - r) R / t |
+| mesh | m (with vertex normals times the B of a sphere) | the angle to a discontinuous edge, or the s of a sphere |
+
+A discontinuous edge of the triangle is a contour between its two faces from o, open, a seam, or a
+crease of flat shading; m is the least barycentric distance to one. So smooth-shaded meshes have the
+*polygonal* silhouette, not the curve where the interpolated normal turns away.
+"""  # noqa: E501 (a table)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from .edge_sample import join
+from .topology import mesh_edges
+
+SMOOTH, SPHERE, CYLINDER, DISK, MESH = range(5)  # what the measure distinguishes
+KINDS = {"Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
+NOTHING = 1.5  # s where nothing is hit, and at most
+RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
+
+
+@dataclass
+class BoundaryTables:
+    """What the measure looks up, kept while shapes and faces stay the same.
+
+    Attributes:
+        ids: per shape, its number in Dr.Jit's registry: what a `ShapePtr` holds.
+        faces: index buffers of the meshes.
+        kind, first: UInt32 per registry number: kind of shape, and its first row in ``corners``.
+        size: Float per registry number, half the extent of the shape's box (when the table was made).
+        corners: 6 UInt32 per face: its vertices, and across the edge opposite to each of them the
+            third vertex of the neighbour (numbered through all meshes).
+        flags: UInt32 per face: bits 0-2 discontinuous from everywhere, bit 3 flat-shaded.
+    """
+
+    ids: list
+    faces: list
+    kind: Any
+    first: Any
+    size: Any
+    corners: Any
+    flags: Any
+
+    @classmethod
+    def of(cls, shapes: list[Any]) -> BoundaryTables:
+        ids = [registry_number(s) for s in shapes]
+        kind = np.zeros(max(ids, default=0) + 1, np.uint32)
+        first, size = np.zeros_like(kind), np.zeros(len(kind), np.float32)
+        buffers, corners, flags, rows, base = [], [np.zeros((0, 6), np.int64)], [np.zeros(0, np.int64)], 0, 0
+        for number, shape in zip(ids, shapes):
+            kind[number] = MESH if shape.is_mesh() else KINDS.get(shape.class_name(), SMOOTH)
+            extents = np.array(shape.bbox().extents()).ravel()
+            size[number] = max(0.5 * float(extents.max()), 1e-20) if np.isfinite(extents).all() else 1.0
+            if not shape.is_mesh():
+                continue
+            buffers.append(dr.detach(shape.faces_buffer()))
+            positions = dr.detach(shape.vertex_positions_buffer()).numpy().reshape(-1, 3)
+            faces = buffers[-1].numpy().reshape(-1, 3)
+            across, word = _neighbours(shape, positions, faces)
+            first[number] = rows
+            corners.append(np.concatenate([faces, across], 1) + base)
+            flags.append(word)
+            rows, base = rows + len(faces), base + len(positions)
+        columns = (np.concatenate(corners).ravel(), np.concatenate(flags))
+        heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
+        return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns))
+
+    def matches(self, shapes: list[Any]) -> bool:
+        meshes = [s for s in shapes if s.is_mesh()]
+        return (
+            self.ids == [registry_number(s) for s in shapes]
+            and len(self.faces) == len(meshes)
+            and all(f.index == dr.detach(m.faces_buffer()).index for f, m in zip(self.faces, meshes))
+        )
+
+
+def registry_number(shape: Any) -> int:
+    """The number that stands for ``shape`` in arrays of pointers."""
+    return dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0]
+
+
+def _neighbours(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per face: the vertex across each edge (F, 3), and the flags."""
+    edges = mesh_edges(positions, faces)
+    varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
+    always = edges.always | (edges.split if varies else False)
+    across = faces.copy()
+    flags = np.full(len(faces), 0 if mesh.has_vertex_normals() else 8)
+    opposite = 3 - edges.corner.sum(2)  # corner of each face that is not on the edge
+    third = faces[edges.face, opposite]
+    for side in range(2):
+        across[edges.face[:, side], opposite[:, side]] = third[:, 1 - side]
+        np.bitwise_or.at(flags, edges.face[:, side], np.where(always, 1 << opposite[:, side].astype(np.int64), 0))
+    return across, flags
+
+
+class BoundaryMeasure:
+    """B and s at intersections with a scene.
+
+    Args:
+        scene: what is rendered.
+        cache: `BoundaryTables` under the key ``"boundary"``, kept from render to render.
+    """
+
+    def __init__(self, scene: Any, cache: dict[str, Any]):
+        shapes = scene.shapes()
+        tables = cache.get("boundary")
+        if tables is None or not tables.matches(shapes):
+            tables = cache["boundary"] = BoundaryTables.of(shapes)
+        self.tables = tables
+        meshes = [s for s in shapes if s.is_mesh()]
+        self.positions = join([dr.detach(m.vertex_positions_buffer()) for m in meshes]) if meshes else None
+        kinds = {KINDS.get(s.class_name(), SMOOTH) for s in shapes if not s.is_mesh()}
+        self.has_cylinders, self.has_disks = CYLINDER in kinds, DISK in kinds
+
+    def eval(self, ray: Any, pi: Any, si: Any, narrow: Any = None) -> tuple[Any, Any]:
+        """(B, s) of detached hits.
+
+        Args:
+            ray: Ray3f that led to the hit.
+            pi, si: the hit, with ``sh_frame``, ``uv`` and ``dp_duv``.
+            narrow: Float, angles up to 1 / narrow count as near. If given, such hits move onto the
+                boundary, in place (``pi.prim_uv``, ``si.p``): the motion that counts is there.
+        """
+        hit = pi.is_valid()
+        number = dr.reinterpret_array(mi.UInt32, pi.shape)
+        kind = dr.gather(mi.UInt32, self.tables.kind, number, hit)
+        size = dr.gather(mi.Float, self.tables.size, number, hit)
+        angle = size / dr.select(hit, si.t, 1)
+        cos = dr.abs_dot(si.sh_frame.n, ray.d)
+        B, s = _turning(cos)
+        to_boundary = self._to_boundary(ray, si, kind, s, size) if narrow is not None else None
+        if self.has_cylinders:
+            ends = 2 * dr.minimum(si.uv.y, 1 - si.uv.y)
+            tube = kind == CYLINDER
+            B, s = dr.select(tube, dr.minimum(B, ends), B), dr.select(tube, dr.minimum(s, ends), s)
+        if self.has_disks:
+            B, s = (dr.select(kind == DISK, 1 - si.uv.x, x) for x in (B, s))
+        s *= angle
+        if self.positions is not None:
+            mesh = hit & (kind == MESH)
+            on_mesh, nearest = self._on_mesh(ray, pi, number, cos, angle, mesh)
+            B, s = (dr.select(mesh, new, old) for new, old in zip(on_mesh, (B, s)))
+        if narrow is not None:
+            near = 1 / dr.square(1 + dr.square(s * narrow))
+            si.p += dr.select(hit, to_boundary * near, 0)
+            if self.positions is not None:
+                self._onto_edge(pi, si, nearest, near, mesh)
+        return dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
+
+    def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Any]:
+        """((B, s), nearest): ``nearest`` is the corner opposite to the nearest discontinuous edge, 3 if none."""
+        row = dr.gather(mi.UInt32, self.tables.first, number, active) + pi.prim_index
+        index = dr.gather(mi.Vector3u, self.tables.corners, 2 * row, active)
+        across = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
+        flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
+        p = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
+        flat = (flags & 8) != 0
+        distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
+        rim, s = _turning(dr.maximum(cos, RIM))
+        m, s, nearest = mi.Float(1), dr.select(flat, 1, s) * angle, mi.UInt32(3)
+        for k in range(3):
+            a, b, c = p[(k + 1) % 3], p[(k + 2) % 3], p[k]
+            q = dr.gather(mi.Point3f, self.positions, across[k], active)
+            na, nb = dr.cross(b - a, c - a), dr.cross(b - a, q - a)
+            to = ray.o - a
+            contour = dr.dot(to, na) * dr.dot(to, nb) > 0
+            bent = dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
+            jumps = contour | (flat & bent) | (((flags >> k) & 1) != 0)
+            m = dr.select(jumps, dr.minimum(m, distance[k]), m)
+            away = dr.abs_dot(ray.d, dr.normalize(dr.cross(to, b - ray.o)))
+            nearer = jumps & (away < s)
+            s, nearest = dr.select(nearer, away, s), dr.select(nearer, k, nearest)
+        return (m * dr.select(flat, 1, rim), s), (nearest, p)
+
+    def _to_boundary(self, ray: Any, si: Any, kind: Any, s: Any, size: Any) -> Any:
+        """Vector3f from a hit on a sphere, cylinder or disk to the nearest point of its outline."""
+        d = ray.d
+        # Where the normal has turned to the side. A cylinder turns about its axis only.
+        axis = dr.normalize(si.dp_dv)
+        flat_d = dr.select(kind == CYLINDER, dr.normalize(d - axis * dr.dot(axis, d)), d)
+        n = si.n
+        side = n - flat_d * dr.dot(flat_d, n)
+        turned = dr.select(dr.squared_norm(side) > 1e-12, dr.normalize(side), n)
+        radius = dr.select(kind == CYLINDER, dr.norm(si.dp_du) * dr.inv_two_pi, size)
+        outward = dr.select(kind == CYLINDER, 1, -1) * dr.sign(dr.dot(n, dr.cross(si.dp_du, si.dp_dv)))
+        move = dr.select((kind == SPHERE) | (kind == CYLINDER), (turned - n) * radius * outward, 0)
+        if self.has_cylinders:
+            ends = 2 * dr.minimum(si.uv.y, 1 - si.uv.y)
+            along = si.dp_dv * dr.select(si.uv.y < 0.5, -si.uv.y, 1 - si.uv.y)
+            move = dr.select((kind == CYLINDER) & (ends < s), along, move)
+        if self.has_disks:
+            move = dr.select(kind == DISK, si.dp_du * (1 - si.uv.x), move)
+        return move
+
+    def _onto_edge(self, pi: Any, si: Any, nearest: Any, near: Any, mesh: Any) -> None:
+        k, p = nearest
+        b = [1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y]
+        own = dr.select(k == 0, b[0], dr.select(k == 1, b[1], b[2]))
+        moved = own * (1 - near)
+        rest = (1 - moved) / dr.maximum(1 - own, 1e-6)
+        b = [dr.select(k == j, moved, x * rest) for j, x in enumerate(b)]
+        active = mesh & (k < 3) & (own < 0.999)
+        pi.prim_uv = dr.select(active, mi.Point2f(b[1], b[2]), pi.prim_uv)
+        si.p = dr.select(active, p[0] * b[0] + p[1] * b[1] + p[2] * b[2], si.p)
+
+
+def _turning(cos: Any) -> tuple[Any, Any]:
+    """Of a curved surface, relative to its size: 0 where it turns away."""
+    c2 = dr.square(cos)
+    return dr.minimum(1, 4 * c2), c2 / (1 + dr.safe_sqrt(1 - c2))

@@ -1,0 +1,99 @@
+"""Where a warp field lives: the sphere of directions at a point, or the film of a camera.
+
+A chart draws auxiliary rays around a main one and tells how what they hit moves in its coordinates.
+``kappa`` is the concentration of the draw: p ∝ exp(-q), and ∂log p / ∂(main) = κ · offset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+class SphereChart:
+    """Directions around ``d`` at a surface point.
+
+    Args:
+        si: detached interaction that rays leave, or ``None`` with ``ray``.
+        d: Vector3f, main direction.
+        kappa: vMF concentration.
+        tangent: Vector3f, motion of the origin (forward mode), else 0.
+    """
+
+    def __init__(self, si: Any, d: Any, kappa: float, tangent: Any = 0):
+        self.si, self.d, self.kappa = si, mi.Vector3f(d), kappa
+        self.frame = mi.Frame3f(self.d)
+        self.tangent = mi.Vector3f(tangent)
+        self.vector = mi.Vector3f
+
+    def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
+        """(ω'⊥, 1 - ω·ω', q) of an ω' from a vMF density of concentration κ · ``scale``."""
+        q = -dr.log(1 - u.x * (1 - dr.exp(-2 * self.kappa * scale))) / scale
+        drop = q / self.kappa
+        r = dr.safe_sqrt(drop * (2 - drop))
+        s, c = dr.sincos(2 * dr.pi * u.y)
+        return (self.frame.s * c + self.frame.t * s) * r, drop, q
+
+    def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
+        """The ray of an offset, and whether it belongs to the domain."""
+        return self.si.spawn_ray(dr.normalize(self.d * (1 - drop) + offset)), mi.Bool(True)
+
+    def velocity(self, ray: Any, si: Any, y: Any) -> Any:
+        """Motion of the direction to a point that moves with ``y``, the origin with its tangent."""
+        v = (y - self.tangent) / dr.detach(si.t)
+        return v - ray.d * dr.dot(ray.d, v)
+
+    def velocity_adjoint(self, ray: Any, si: Any, δv: Any) -> tuple[Any, Any]:
+        """Adjoints of ``y`` and of the origin."""
+        δy = (δv - ray.d * dr.dot(ray.d, δv)) / dr.detach(si.t)
+        return δy, -δy
+
+    def on_the_surface(self, V: Any, div: Any) -> tuple[Any, Any]:
+        """Tangential part of a field of vectors in space, and its divergence on the sphere."""
+        radial = dr.dot(self.d, V)
+        return V - self.d * radial, div - 2 * radial
+
+    def on_the_surface_adjoint(self, δV: Any, δdiv: Any) -> tuple[Any, Any]:
+        return δV - self.d * (dr.dot(self.d, δV) + 2 * δdiv), δdiv
+
+
+class FilmChart:
+    """Film positions (pixels) around ``pos``, of a camera that rests.
+
+    Outside of what the film samples, nothing moves: the domain of the integral must not.
+    """
+
+    def __init__(self, camera: Any, pos: Any, time: Any, wavelength: Any, aperture: Any, lens: Any, kappa: float):
+        self.camera, self.pos, self.lens = camera, mi.Point2f(pos), lens
+        self.more = (time, wavelength, aperture)
+        self.kappa = kappa
+        self.vector = mi.Vector2f
+
+    def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
+        q = -dr.log(1 - u.x) / scale
+        s, c = dr.sincos(2 * dr.pi * u.y)
+        return mi.Vector2f(c, s) * dr.sqrt(2 * q / self.kappa), mi.Float(0), q
+
+    def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
+        pos = self.pos + offset
+        ray, _ = self.camera.ray(pos, *self.more)
+        return mi.Ray3f(ray), self.camera.inside(pos)
+
+    def velocity(self, ray: Any, si: Any, y: Any) -> Any:
+        return self.camera.project_tangent(dr.detach(si.p), y, self.lens)
+
+    def velocity_adjoint(self, ray: Any, si: Any, δv: Any) -> tuple[Any, Any]:
+        p = mi.Point3f(dr.detach(si.p))
+        with dr.resume_grad():
+            dr.enable_grad(p)
+            s, _ = self.camera.project(p, self.lens)
+            dr.backward_from(dr.dot(mi.Vector2f(s), δv))
+            return mi.Vector3f(dr.grad(p)), mi.Vector3f(0)
+
+    def on_the_surface(self, V: Any, div: Any) -> tuple[Any, Any]:
+        return V, div
+
+    def on_the_surface_adjoint(self, δV: Any, δdiv: Any) -> tuple[Any, Any]:
+        return δV, δdiv

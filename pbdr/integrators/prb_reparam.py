@@ -1,0 +1,170 @@
+"""`prb_reparam`: path tracer whose integrals follow the discontinuities that move in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import InputError, UnsupportedError
+from ..geometry.boundary_measure import BoundaryMeasure
+from ..sampling.paired import lane_sampler, seeded
+from ..scene.sensors import cameras, sensor_moves
+from .capabilities import REPARAM
+from .charts import FilmChart
+from .path_state import PathRecord, SceneTraits
+from .render import PathIntegrator
+from .reparam_film import WarpedFilm
+from .reparam_path import ReparameterizedPath
+from .warp import WarpField, WarpSettings
+
+MOST_VERTICES = 64  # of a path: they are kept in thread-local memory
+CONTRAST = 1.0  # λ of the debiased field
+
+
+class ReparamIntegrator(PathIntegrator):
+    """Path tracer whose derivatives include moving visibility, by reparameterization.
+
+    Args (plugin parameters):
+        max_depth, rr_depth, hide_emitters: as in `prb`.
+        sppc: samples per pixel of the derivative.
+        reparam_max_depth: number of segments, the camera's included, whose directions are
+            reparameterized (default ``max_depth``); 0 for none.
+        reparam_rays: auxiliary rays N of each direction (default 16; 4 with ``rotation``).
+        reparam_kappa: concentration of the auxiliary rays (default 1e4; 1e5 if not debiased).
+        reparam_exp: exponent α of the weights (default 3).
+        reparam_antithetic: auxiliary rays in mirrored pairs (default false). It halves N in effect.
+        reparam_unroll: accepted from old scenes, without effect.
+        reparam_debiased: exact divergence of the field (default true); false for the
+            consistent estimator of Mitsuba 3.0 to 3.4.
+        method: ``warp`` (default) or ``rotation``.
+
+    What it cannot do: discontinuities seen in perfect mirrors or through smooth glass; shadows of
+    point, spot and directional lights; box filters; interpenetrating surfaces; moving sensors.
+    Sources: :cite:`bangaru2020unbiased`, :cite:`loubet2019reparameterizing`, :cite:`vicini2021path`.
+    """
+
+    capabilities = REPARAM
+    parameters = (
+        *PathIntegrator.parameters, "reparam_max_depth", "reparam_rays", "reparam_kappa", "reparam_exp",
+        "reparam_antithetic", "reparam_unroll", "reparam_debiased", "method",
+    )  # fmt: skip
+
+    def __init__(self, props: Any):
+        super().__init__(props)
+        method = props.get("method", "warp")
+        if method not in ("warp", "rotation"):
+            raise InputError(f"prb_reparam: 'method' must be 'warp' or 'rotation', got '{method}'.")
+        debiased = bool(props.get("reparam_debiased", True)) and method == "warp"
+        self.warp_depth = int(props.get("reparam_max_depth", self.max_depth))
+        self.settings = WarpSettings(
+            rays=int(props.get("reparam_rays", 4 if method == "rotation" else 16)),
+            kappa=float(props.get("reparam_kappa", 1e4 if debiased else 1e5)),
+            exponent=float(props.get("reparam_exp", 3.0)),
+            antithetic=bool(props.get("reparam_antithetic", False)),
+            debiased=debiased,
+            contrast=CONTRAST,
+            rotation=method == "rotation",
+        )
+        props.get("reparam_unroll", False)
+        self.tables: dict = {}
+
+    # ---------------------------------------------------------------- derivatives
+
+    def _interior_forward(self, scene, sensor, seed, spp):
+        if not scene.shapes_grad_enabled():
+            return super()._interior_forward(scene, sensor, seed, spp)
+        with dr.suspend_grad():
+            film = WarpedFilm(sensor)
+            for camera, rng, pos, ray, weight, chart, field, sweep, stream in self._samples(scene, sensor, seed, spp):
+                F, div = field.forward(chart, seeded(stream, mi.UInt32(0)), mi.Bool(True))
+                with dr.resume_grad():
+                    o, d = self._follow(camera, chart, pos, F)
+                record = PathRecord.of(self.max_depth)
+                L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, rng, ray, record=record, replay=True)
+                δL = sweep.forward(ray, record, o, d)
+                dr.eval(L, δL, F, div, valid)
+                alpha = dr.select(valid, mi.Float(1), 0)
+                values = film.to_channels(L * weight / spp, alpha / spp, ray.wavelengths)
+                tangents = film.to_channels(δL * weight / spp, mi.Float(0), ray.wavelengths)
+                film.put_warped(pos, values, tangents, F, div, mi.Bool(True))
+            return film.image()
+
+    def _interior_backward(self, scene, sensor, seed, spp, grad_in):
+        if not scene.shapes_grad_enabled():
+            super()._interior_backward(scene, sensor, seed, spp, grad_in)
+            return
+        with dr.suspend_grad():
+            film = WarpedFilm(sensor)
+            adjoint = film.adjoint(grad_in, film.expected_weight)
+            for camera, rng, pos, ray, weight, chart, field, sweep, stream in self._samples(scene, sensor, seed, spp):
+                δL = film.read_radiance(adjoint, pos, weight / spp, ray.wavelengths, mi.Bool(True))
+                record = PathRecord.of(self.max_depth)
+                L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, rng, ray, record=record, replay=True)
+                δo, δd = sweep.backward(ray, record, δL)
+                dr.eval(L, valid, δo, δd)
+                alpha = dr.select(valid, mi.Float(1), 0)
+                values = film.to_channels(L * weight / spp, alpha / spp, ray.wavelengths)
+                δF, δdiv = film.read_warped(adjoint, pos, values, mi.Bool(True))
+                with dr.resume_grad():
+                    δF += self._follow_adjoint(camera, chart, pos, δo, δd)
+                field.backward(chart, seeded(stream, mi.UInt32(0)), mi.Bool(True), δF, δdiv)
+                dr.eval()
+
+    def _samples(self, scene, sensor, seed, spp):
+        """One wavefront per camera: film positions, rays, and the fields that they follow."""
+        if sensor_moves(sensor):
+            raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
+        if not 0 < self.max_depth <= MOST_VERTICES:
+            raise UnsupportedError(
+                f"prb_reparam: geometry derivatives need max_depth <= {MOST_VERTICES} (a path is kept as a"
+                " whole); set max_depth in the scene."
+            )
+        measure = BoundaryMeasure(scene, self.tables)
+        field = WarpField(scene, measure, self.settings)
+        traits = SceneTraits(scene)
+        for number, camera in enumerate(cameras(sensor)):
+            low, high = camera.window()
+            size = [round(float((high[i] - low[i])[0])) for i in range(2)]
+            count = size[0] * size[1] * spp
+            stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(number))[0]
+            dr.make_opaque(stream)
+            rng = lane_sampler(stream, count)
+            cell = dr.arange(mi.UInt32, count) // spp
+            pos = low + mi.Vector2f(mi.Float(cell % size[0]), mi.Float(cell // size[0])) + rng.next_2d()
+            aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
+            time = mi.Float(camera.sensor.shutter_open())
+            if camera.sensor.shutter_open_time() > 0:
+                time += rng.next_1d() * camera.sensor.shutter_open_time()
+            wavelength = rng.next_1d() if mi.is_spectral else 0
+            ray, weight = camera.ray(pos, time, wavelength, aperture)
+            lens = camera.lens_point(aperture)
+            resolution = float(dr.max(dr.abs(camera.scale * camera.size))[0]) if camera.is_point else 1.0
+            kappa = self.settings.kappa / resolution**2 if camera.is_point else 4.0
+            chart = FilmChart(camera, pos, time, wavelength, aperture, lens, kappa)
+            own = mi.sample_tea_32(stream ^ 0x27D4EB2F, dr.arange(mi.UInt32, count))[0]
+            sweep = ReparameterizedPath(
+                scene, traits, field, self.settings.kappa, self.max_depth, self.warp_depth, self.hide_emitters, own ^ 1
+            )
+            yield camera, rng, pos, ray, weight, chart, field, sweep, own
+
+    @staticmethod
+    def _follow(camera, chart, pos, F):
+        """Tangents of the ray through a position that moves with F."""
+        pos = mi.Point2f(pos)
+        dr.enable_grad(pos)
+        dr.set_grad(pos, F)
+        ray, _ = camera.ray(pos, *chart.more)
+        flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
+        d = dr.forward_to(ray.d, flags=flags)
+        dr.clear_grad(ray.d)
+        return mi.Vector3f(dr.forward_to(ray.o, flags=flags)), d
+
+    @staticmethod
+    def _follow_adjoint(camera, chart, pos, δo, δd):
+        pos = mi.Point2f(pos)
+        dr.enable_grad(pos)
+        ray, _ = camera.ray(pos, *chart.more)
+        dr.backward_from(dr.dot(mi.Vector3f(ray.o), δo) + dr.dot(ray.d, δd))
+        return mi.Vector2f(dr.grad(pos))

@@ -1,0 +1,111 @@
+"""The image plane of reparameterized rendering: film positions follow a warp field, too.
+
+A pixel is ∫ k(s) L(s) ds / ∫ k(s) ds over film positions s. With s following the field F,
+
+    d pixel = ∫ k dL + (L - c) (∇k·F + k ∇·F) ds / ∫ k ds,
+
+for any c that does not depend on s, because the field vanishes at the border of the domain. c is
+the pixel's mean over all *other* samples: what is the same everywhere then adds no noise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import UnsupportedError
+from .film import BoundaryFilm
+
+LEAST = 0.05  # filter weight of the other samples below which they give no mean
+
+
+class WarpedFilm(BoundaryFilm):
+    """Film of samples that follow a field.
+
+    Raises:
+        UnsupportedError: the filter is a box. Its border is a discontinuity that no field follows.
+    """
+
+    def __init__(self, sensor: Any):
+        super().__init__(sensor)
+        if self.rfilter.is_box_filter():
+            raise UnsupportedError(
+                "prb_reparam needs a continuous reconstruction filter, and the film has a box filter, whose border is"
+                ' itself a discontinuity. Use <rfilter type="tent"/> or "gaussian" (the default).'
+            )
+
+    def sloped(self, pos: Any, active: Any):
+        """`footprint` with the filter's slope: (flat index, k, ∂k/∂pos, mask) one after the other."""
+        local = pos - mi.Vector2f(self.start)
+        reach = math.ceil(self.rfilter.radius() - 0.5)
+        base = mi.Point2i(dr.floor(local))
+        along: list[list] = []
+        for axis in range(2):
+            steps = []
+            for j in range(-reach, reach + 1):
+                i = base[axis] + j
+                x = mi.Float(i) + 0.5 - local[axis]
+                near = dr.abs(x) < self.rfilter.radius()
+                with dr.resume_grad():
+                    x = mi.Float(x)
+                    dr.enable_grad(x)
+                    dr.set_grad(x, -1)
+                    k = self.rfilter.eval(x)
+                    slope = dr.forward_to(k)
+                k = dr.select(near, dr.detach(k), 0)
+                steps.append((i, k, dr.select(near, slope, 0), (i >= 0) & (i < self.size[axis])))
+            along.append(steps)
+        for y, ky, sy, in_y in along[1]:
+            for x, kx, sx, in_x in along[0]:
+                pixel = mi.UInt32(y * self.size[0] + x)
+                yield pixel, kx * ky, mi.Vector2f(sx * ky, kx * sy), active & in_x & in_y
+
+    def baseline(self, pos: Any, values: list, active: Any) -> Any:
+        """Function (pixel, k, channel, mask) → mean of the pixel without this sample."""
+        n = len(values)
+        total = dr.zeros(mi.Float, self.size[0] * self.size[1] * (n + 1))
+        for pixel, k, inside in self.footprint(pos, active):
+            for c, v in enumerate([*values, mi.Float(1)]):
+                dr.scatter_add(total, v * k, pixel * (n + 1) + c, inside)
+
+        def others(pixel: Any, k: Any, c: int, inside: Any) -> Any:
+            weight = dr.gather(mi.Float, total, pixel * (n + 1) + n, inside) - k
+            value = dr.gather(mi.Float, total, pixel * (n + 1) + c, inside) - k * values[c]
+            return dr.select(weight > LEAST, value / weight, 0)
+
+        return others
+
+    def put_warped(self, pos, values, tangents, F, div, active) -> None:
+        """Add samples: channels ``values`` with derivatives ``tangents``, at positions moving with F."""
+        others = self.baseline(pos, values, active)
+        for pixel, k, slope, inside in self.sloped(pos, active):
+            factor = dr.dot(slope, F) + k * div
+            for c, (v, dv) in enumerate(zip(values, tangents)):
+                change = k * dv + (v - others(pixel, k, c, inside)) * factor
+                dr.scatter_add(self.data, change, pixel * self.channels + c, inside)
+
+    def read_warped(self, adjoint, pos, values, active) -> tuple[Any, Any]:
+        """Adjoints of F and of its divergence."""
+        others = self.baseline(pos, values, active)
+        δF, δdiv = mi.Vector2f(0), mi.Float(0)
+        for pixel, k, slope, inside in self.sloped(pos, active):
+            for c, v in enumerate(values):
+                g = dr.select(inside, (v - others(pixel, k, c, inside)) * adjoint(pixel, c, inside), 0)
+                δF += slope * g
+                δdiv += k * g
+        return δF, δdiv
+
+    def read_radiance(self, adjoint, pos, factor, wavelengths, active) -> Any:
+        """Adjoint of a Spectrum L that is stored as ``factor * L``."""
+        received = [mi.Float(0)] * 3
+        for pixel, k, inside in self.footprint(pos, active):
+            received = [r + dr.select(inside, k * adjoint(pixel, c, inside), 0) for c, r in enumerate(received)]
+        with dr.resume_grad():
+            L = dr.full(mi.Spectrum, 1, dr.width(pos))
+            dr.enable_grad(L)
+            stored = self.to_channels(L * factor, 0, wavelengths)
+            dr.backward(sum(g * v for g, v in zip(received, stored)))
+            return dr.grad(L)

@@ -1,0 +1,239 @@
+"""Derivative of a path whose directions follow a warp field, vertex by vertex.
+
+A first pass keeps the vertices x_k of each path (`path.trace`). With the field V_k at x_k the next
+segment is the ray (x_k(θ), normalize(ω_k + V_k)): where it hits, the next vertex is attached to all
+that moved before it. Forward, the tangents of origin and direction are carried from segment to
+segment. Backward, a sweep from the end carries their adjoints: moving a vertex changes what all
+later ones see, which no replay from the front could know.
+
+The integrand is multiplied by 1 + ∇·V_k for every direction that was chosen: along the BSDF sample,
+and toward the emitter sample, which has a field of its own.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..sampling.paired import seeded
+from . import path_terms as terms
+from .charts import SphereChart
+from .path_state import hit_of
+
+KEEP = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad  # leaves keep their tangents for the next question
+
+
+class ReparameterizedPath:
+    """Sweeps over recorded paths.
+
+    Args:
+        scene, traits: what is rendered, see `SceneTraits`.
+        field, kappa: `WarpField` of directions, and its concentration.
+        max_depth, warp_depth: longest path; number of segments whose directions follow a field,
+            the camera's included.
+        hide_emitters: as in `path.trace`.
+        seed: UInt32, of the auxiliary rays.
+    """
+
+    def __init__(self, scene, traits, field, kappa, max_depth, warp_depth, hide_emitters, seed):
+        self.scene, self.traits, self.field, self.kappa = scene, traits, field, kappa
+        self.max_depth, self.warp_depth, self.hide_emitters = max_depth, warp_depth, hide_emitters
+        self.seed = seed
+
+    # ---------------------------------------------------------------- sweeps
+
+    @dr.syntax
+    def forward(self, ray, record, o, d):
+        """δL for the tangents (o, d) of ``ray`` and those of the scene's parameters."""
+        radiance = self._radiance(record)
+        δL = mi.Spectrum(0)
+        o, d = mi.Vector3f(o), mi.Vector3f(d)
+        k = mi.UInt32(0)
+        while dr.hint(k < record.count, max_iterations=self.max_depth, label="pbdr forward sweep"):
+            v = self._vertex(ray, record, k, radiance[k + 1])
+            x = self._point_forward(v, o, d)
+            Vw, div_w = self.field.forward(SphereChart(v.si, v.w, self.kappa, x), seeded(self.seed, 2 * k), v.warp_w)
+            Ve, div_e = self.field.forward(SphereChart(v.si, v.e, self.kappa, x), seeded(self.seed, 2 * k + 1), v.warp_e)
+            dL, d = self._vertex_forward(v, o, d, Vw, Ve, div_w, div_e)
+            δL += dL
+            o = x
+            k += 1
+        return δL
+
+    @dr.syntax
+    def backward(self, ray, record, δL):
+        """Add the gradient for the adjoint radiance ``δL`` to the scene's parameters; adjoint of ``ray``."""
+        L = mi.Spectrum(0)
+        δo, δd = mi.Vector3f(0), mi.Vector3f(0)
+        k = mi.UInt32(record.count)
+        while dr.hint(k > 0, max_iterations=self.max_depth, label="pbdr backward sweep"):
+            k -= 1
+            v = self._vertex(ray, record, k, L)
+            δo_now, δd_now, δw, δe, div_w, div_e = self._vertex_backward(v, δL, δd)
+            δw += dr.select(v.specular, 0, δd)
+            chart = SphereChart(v.si, v.w, self.kappa)
+            δx = δo + self.field.backward(chart, seeded(self.seed, 2 * k), v.warp_w, δw, div_w)
+            chart = SphereChart(v.si, v.e, self.kappa)
+            δx += self.field.backward(chart, seeded(self.seed, 2 * k + 1), v.warp_e, δe, div_e)
+            δo, δd = self._point_backward(v, δx)
+            δo += δo_now
+            δd += δd_now
+            L = v.row.own + v.row.weight * L
+        return δo, δd
+
+    @dr.syntax
+    def _radiance(self, record):
+        """What each vertex sends back along its segment: dr.Local of Spectrum, one more than vertices."""
+        radiance = dr.alloc_local(mi.Spectrum, self.max_depth + 1, value=mi.Spectrum(0))
+        L = mi.Spectrum(0)
+        k = mi.UInt32(record.count)
+        while dr.hint(k > 0, max_iterations=self.max_depth, label="pbdr radiance"):
+            k -= 1
+            row = record.rows[k]
+            L = row.own + row.weight * L
+            radiance[k] = L
+        return radiance
+
+    # ---------------------------------------------------------------- one vertex
+
+    def _vertex(self, ray, record, k, L):
+        """All about vertex ``k`` that carries no derivative. ``L``: what arrives from the next one."""
+        row = record.rows[k]
+        v = SimpleNamespace(row=row, L=L, k=k)
+        v.pi = hit_of(row)
+        v.segment = mi.Ray3f(ray)
+        v.segment.o, v.segment.d = mi.Point3f(row.o), row.d
+        v.si = si = v.pi.compute_surface_interaction(v.segment, ray_flags=mi.RayFlags.All)
+        v.bsdf = bsdf = si.bsdf(v.segment)
+        v.prev = SimpleNamespace(pdf_prev=row.pdf, delta_prev=row.delta != 0, it_prev=dr.zeros(mi.Interaction3f))
+        v.prev.it_prev.p, v.prev.it_prev.n = mi.Point3f(row.p), mi.Normal3f(row.n)
+        v.prev.it_prev.time, v.prev.it_prev.wavelengths = ray.time, ray.wavelengths
+        going_on = (k + 1 < self.max_depth) & si.is_valid()
+        v.last = ~(going_on & (k + 1 < record.count))
+        v.active_em = going_on & (row.visible != 0)
+        v.ds, v.em_weight = self.scene.sample_emitter_direction(si, row.u_em, False, v.active_em)
+        v.active_em &= v.ds.pdf != 0
+        v.bs, _ = bsdf.sample(mi.BSDFContext(), si, row.u1, row.u2, ~v.last)
+        v.null = mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Null)
+        v.specular = ~v.last & mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Delta)
+        v.w, v.e = si.to_world(v.bs.wo), v.ds.d
+        follows = k + 1 < self.warp_depth
+        v.warp_w = ~v.last & ~v.specular & dr.any(L != 0) & follows
+        v.warp_e = v.active_em & ~v.ds.delta & follows
+        v.w = dr.select(v.warp_w | ~v.last, v.w, mi.Vector3f(0, 0, 1))
+        v.e = dr.select(v.active_em, v.e, mi.Vector3f(0, 0, 1))
+        return v
+
+    def _segment(self, v, o, d):
+        """The segment with leaves for origin and direction, whose tangents are given."""
+        leaf_o, leaf_d = mi.Vector3f(v.row.o), mi.Vector3f(v.row.d)
+        dr.enable_grad(leaf_o, leaf_d)
+        dr.set_grad(leaf_o, o)
+        dr.set_grad(leaf_d, d)
+        segment = mi.Ray3f(v.segment)
+        segment.o, segment.d = mi.Point3f(leaf_o), leaf_d
+        return leaf_o, leaf_d, segment
+
+    def _point(self, v, o, d):
+        leaf_o, leaf_d, segment = self._segment(v, o, d)
+        si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.Minimal)
+        return leaf_o, leaf_d, mi.Vector3f(dr.select(si.is_valid(), si.p, 0))
+
+    # Functions of their own: what is attached must be gone before the next loop begins.
+
+    def _point_forward(self, v, o, d):
+        """Motion of the vertex."""
+        with dr.resume_grad():
+            return dr.forward_to(self._point(v, o, d)[2], flags=KEEP)
+
+    def _point_backward(self, v, δx):
+        with dr.resume_grad():
+            o, d, p = self._point(v, mi.Vector3f(0), mi.Vector3f(0))
+            dr.backward_from(dr.dot(p, dr.select(v.si.is_valid(), δx, 0)))
+            return mi.Vector3f(dr.grad(o)), mi.Vector3f(dr.grad(d))
+
+    def _vertex_forward(self, v, o, d, Vw, Ve, div_w, div_e):
+        """Derivative of what the vertex adds, and of the direction in which the path goes on."""
+        with dr.resume_grad():
+            g = self._graph(v, o, d, Vw, Ve)
+            δL = dr.forward_to(g.scattered + g.direct + g.emission, flags=KEEP)
+            turned = dr.forward_to(g.turned, flags=KEEP)
+            δL += dr.detach(g.scattered) * div_w + dr.detach(g.direct) * div_e
+            return δL, dr.select(v.specular, turned, Vw)
+
+    def _vertex_backward(self, v, δL, δd):
+        """Adjoints of segment (o, d) and directions (w, e), and of the divergences along these."""
+        zero = mi.Vector3f(0)
+        with dr.resume_grad():
+            g = self._graph(v, zero, zero, zero, zero)
+            value = dr.sum(δL * (g.scattered + g.direct + g.emission))
+            value += dr.dot(g.turned, dr.select(v.specular, δd, 0))
+            dr.backward_from(value)
+            div_w, div_e = dr.sum(δL * dr.detach(g.scattered)), dr.sum(δL * dr.detach(g.direct))
+            return (*(mi.Vector3f(dr.grad(x)) for x in (g.o, g.d, g.w, g.e)), div_w, div_e)
+
+    def _graph(self, v, o, d, Vw, Ve):
+        """What vertex ``v`` adds to the image, attached to its segment, its directions and the scene."""
+        g = SimpleNamespace()
+        context = mi.BSDFContext()
+        g.o, g.d, segment = self._segment(v, o, d)
+        g.w, g.e = mi.Vector3f(v.w), mi.Vector3f(v.e)
+        dr.enable_grad(g.w, g.e)
+        dr.set_grad(g.w, Vw)
+        dr.set_grad(g.e, Ve)
+        si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
+        emits = mi.Bool(True)
+        if self.hide_emitters:
+            emits = (v.k > 0) | v.si.is_valid()
+        g.emission = v.row.β * dr.select(emits, terms.emitted(self.scene, si, v.prev, emits), 0)
+
+        # Toward the emitter.
+        direction, weight = self._emitter(v, si, g.e)
+        wo = si.to_local(direction)
+        f, pdf = v.bsdf.eval_pdf(context, si, wo, v.active_em)
+        mis = dr.select(v.ds.delta, 1, terms.mis_weight(v.ds.pdf, pdf))
+        g.direct = dr.select(v.active_em, v.row.β * mis * f * weight, 0)
+
+        # Along the BSDF sample.
+        go = ~v.last
+        f = v.bsdf.eval(context, si, si.to_local(g.w), go)
+        g.turned = mi.Vector3f(0, 0, 1)
+        if self.traits.delta_bsdfs or self.traits.null_bsdfs:
+            bs, weight = v.bsdf.sample(context, si, v.row.u1, v.row.u2, v.specular)
+            f = dr.select(v.specular, weight, f)
+            g.turned = dr.select(v.specular, si.to_world(bs.wo), g.turned)
+            if self.traits.null_bsdfs:
+                straight = v.specular & v.null
+                f = dr.select(straight, v.bsdf.eval_null_transmission(si, straight), f)
+                g.turned = dr.select(straight, g.d, g.turned)
+        inv_pdf = v.row.boost * dr.select(v.specular, 1, dr.rcp(v.bs.pdf))
+        g.scattered = dr.select(go, v.row.β * v.L * inv_pdf * f, 0)
+        return g
+
+    def _emitter(self, v, si, e):
+        """(direction, weight) of the emitter sample: along ``e`` to where that meets the emitter."""
+        ds, active = v.ds, v.active_em & ~v.ds.delta
+        flags = ds.emitter.flags()
+        on_surface = active & mi.has_flag(flags, mi.EmitterFlags.Surface)
+        # Visibility is known: start beside the light.
+        ray = v.si.spawn_ray_to(ds.p)
+        start = ray.maxt
+        ray.o = dr.fma(ray.d, start, ray.o)
+        ray.maxt = dr.largest(mi.Float)
+        pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=on_surface)
+        attached = mi.Ray3f(ray)
+        attached.o, attached.d = dr.replace_grad(ray.o, si.p + e * start), dr.replace_grad(ray.d, e)
+        hit = pi.compute_surface_interaction(attached, ray_flags=mi.RayFlags.All, active=active)
+        value = ds.emitter.eval(hit, active)
+        inv_pdf = dr.select(ds.pdf != 0, dr.rcp(ds.pdf), 0)
+        weight = dr.replace_grad(v.em_weight, value * inv_pdf)
+        direction = dr.replace_grad(ds.d, e)
+        if self.traits.delta_lights:
+            delta = v.active_em & ds.delta
+            again, value = self.scene.sample_emitter_direction(si, v.row.u_em, False, delta)
+            direction = dr.select(delta, dr.replace_grad(ds.d, again.d), direction)
+            weight = dr.select(delta, dr.replace_grad(v.em_weight, value), weight)
+        return direction, weight
