@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.keys import is_positions
+from ..scene.shapes import distance_grids
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Capabilities:
         specular_chains: outlines seen in perfect mirrors and through smooth glass.
         subsurface, volumes: transport inside objects.
         camera: derivatives with respect to the sensor.
+        distance_fields: shapes given by the grid of an ``sdfgrid``.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -35,6 +38,7 @@ class Capabilities:
     subsurface: bool = False
     volumes: bool = False
     camera: bool = False
+    distance_fields: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -54,7 +58,13 @@ EDGE = Capabilities(
     camera=True,
     sensors=PROJECTIVE,
 )
-REPARAM = Capabilities(moving_geometry=True, primary_visibility=True, indirect_visibility=True, sensors=PROJECTIVE)
+REPARAM = Capabilities(
+    moving_geometry=True,
+    primary_visibility=True,
+    indirect_visibility=True,
+    distance_fields=True,
+    sensors=PROJECTIVE,
+)
 # Mitsuba's integrators, by class name.
 PEERS = {
     "PRBIntegrator": Capabilities(moving_geometry=True),
@@ -108,6 +118,8 @@ def require_unbiased(integrator: Any, key: str) -> None:
     of_sensor = key.split(".")[0].startswith(("sensor", "PerspectiveCamera", "ThinLensCamera", "OrthographicCamera"))
     if of_sensor and ".film." not in key:
         needed = ("camera",)
+    elif place == "grid":
+        needed = ("distance_fields",)
     elif is_positions(key) or place in ("to_world", "position"):
         needed = ("moving_geometry", "primary_visibility")
     else:
@@ -116,7 +128,21 @@ def require_unbiased(integrator: Any, key: str) -> None:
     if lacking:
         raise UnsupportedError(
             f"Parameter '{key}': the gradient of {type(integrator).__name__} would be biased, it lacks"
-            f' {" and ".join(x.replace("_", " ") for x in lacking)}. Use [integrator] type = "prb_edge".'
+            f" {' and '.join(x.replace('_', ' ') for x in lacking)}. Use [integrator] type ="
+            f' "{"prb_reparam" if needed == ("distance_fields",) else "prb_edge"}".'
+        )
+
+
+def require_listed_edges(scene: Any) -> None:
+    """Refuse a distance field that is attached to the AD graph: `prb_edge` would be blind to its outline.
+
+    Raises:
+        UnsupportedError: names the remedy.
+    """
+    if any(dr.grad_enabled(g) for g in distance_grids(scene)):
+        raise UnsupportedError(
+            "prb_edge cannot list the edges of an sdfgrid, whose grid is attached to the AD graph: use prb_reparam, or"
+            " detach the grid."
         )
 
 
@@ -140,3 +166,17 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
         )
     if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
         warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
+
+
+def warn_of_unfollowed_terms(scene: Any) -> None:
+    """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
+    if any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
+        warn_once(
+            "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
+            " directions follows: their motion is missing from the derivative. prb_edge samples them."
+        )
+    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in scene.shapes()):
+        warn_once(
+            "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
+            " samples them."
+        )

@@ -36,6 +36,10 @@ class SphereChart:
         s, c = dr.sincos(2 * dr.pi * u.y)
         return (self.frame.s * c + self.frame.t * s) * r, drop, q
 
+    def narrow(self, si: Any) -> Any:
+        """1 / width of the kernel, per radian of what is seen at ``si``."""
+        return mi.Float(self.kappa**0.5)
+
     def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
         """The ray of an offset, and whether it belongs to the domain."""
         return self.si.spawn_ray(dr.normalize(self.d * (1 - drop) + offset)), mi.Bool(True)
@@ -75,6 +79,10 @@ class FilmChart:
         q = -dr.log(1 - u.x) / scale
         s, c = dr.sincos(2 * dr.pi * u.y)
         return mi.Vector2f(c, s) * dr.sqrt(2 * q / self.kappa), mi.Float(0), q
+
+    def narrow(self, si: Any) -> Any:
+        pixels = dr.max(dr.abs(self.camera.scale * self.camera.size))  # per radian; orthographic: per unit of length
+        return dr.sqrt(self.kappa) * pixels * (1 if self.camera.is_point else dr.select(si.is_valid(), si.t, 1))
 
     def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
         pos = self.pos + offset

@@ -150,7 +150,9 @@ def trace(
             s.γ *= boost
         active_next &= ~roulette | (sampler.next_1d() < survival)
         if dr.hint(record is not None, mode="scalar"):
-            record.put(s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2))
+            record.put(
+                s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2)
+            )
         pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=active_next)
 
         # ------------------------- Derivative of this vertex -------------------------

@@ -8,6 +8,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.shapes import shapes_move
+
 
 @dataclass
 class PathState:
@@ -71,7 +73,7 @@ class SceneTraits:
         lights = [int(e.flags()) for e in scene.emitters()]
         bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
         # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
-        self.moving = bool(scene.shapes_grad_enabled()) or sensor_moves
+        self.moving = shapes_move(scene) or sensor_moves
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
@@ -81,7 +83,14 @@ class SceneTraits:
 def hit_fields() -> dict[str, Any]:
     """Fields of a hit in thread-local memory (which cannot hold the Bool of an intersection record)."""
     index = mi.UInt32
-    return {"t": mi.Float, "uv": mi.Point2f, "prim": index, "part": index, "shape": mi.ShapePtr, "instance": mi.ShapePtr}
+    return {
+        "t": mi.Float,
+        "uv": mi.Point2f,
+        "prim": index,
+        "part": index,
+        "shape": mi.ShapePtr,
+        "instance": mi.ShapePtr,
+    }
 
 
 def hit_values(pi: Any) -> tuple:

@@ -11,8 +11,9 @@ import numpy as np
 from ..geometry.scene_edges import SceneEdges
 from ..scene.lights import lights_move
 from ..scene.sensors import cameras, get_sensor, sensor_moves
+from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
-from .capabilities import EDGE, warn_of_missing_terms
+from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
 from .indirect import Indirect
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -107,9 +108,10 @@ class EdgeIntegrator(PathIntegrator):
 
     def _boundaries(self, scene, sensor, seed, spp):
         """Samplers of discontinuities, one after the other."""
-        seen, lights = bool(scene.shapes_grad_enabled()) or sensor_moves(sensor), lights_move(scene)
+        seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         if not seen and not lights:
             return
+        require_listed_edges(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
         if seen and primary > 0:

@@ -11,16 +11,19 @@ from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
 from ..scene.sensors import cameras, sensor_moves
-from .capabilities import REPARAM
+from ..scene.shapes import shapes_move
+from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
 from .reparam_film import WarpedFilm
 from .reparam_path import ReparameterizedPath
+from .rotation import RotationField
 from .warp import WarpField, WarpSettings
 
 MOST_VERTICES = 64  # of a path: they are kept in thread-local memory
 CONTRAST = 1.0  # λ of the debiased field
+KERNEL = 0.5  # width of the film's kernel in pixels, unless ``reparam_kappa`` gives an angle
 
 
 class ReparamIntegrator(PathIntegrator):
@@ -31,8 +34,9 @@ class ReparamIntegrator(PathIntegrator):
         sppc: samples per pixel of the derivative.
         reparam_max_depth: number of segments, the camera's included, whose directions are
             reparameterized (default ``max_depth``); 0 for none.
-        reparam_rays: auxiliary rays N of each direction (default 16; 4 with ``rotation``).
-        reparam_kappa: concentration of the auxiliary rays (default 1e4; 1e5 if not debiased).
+        reparam_rays: auxiliary rays N of each direction (default 12; 16 if not debiased, 4 with ``rotation``).
+        reparam_kappa: concentration κ of the auxiliary rays, 1 / √κ is about their angle (default: 1e5; if
+            debiased, half a pixel around film positions and 1e4 around directions).
         reparam_exp: exponent α of the weights (default 3).
         reparam_antithetic: auxiliary rays in mirrored pairs (default false). It halves N in effect.
         reparam_unroll: accepted from old scenes, without effect.
@@ -53,27 +57,35 @@ class ReparamIntegrator(PathIntegrator):
 
     def __init__(self, props: Any):
         super().__init__(props)
-        method = props.get("method", "warp")
+        self.method = method = props.get("method", "warp")
         if method not in ("warp", "rotation"):
             raise InputError(f"prb_reparam: 'method' must be 'warp' or 'rotation', got '{method}'.")
+        for name, kind, least in (
+            ("reparam_max_depth", int, 0),
+            ("reparam_rays", int, 2),
+            ("reparam_kappa", float, 1.0),
+        ):
+            value = props.get(name, None)
+            if value is not None and not (isinstance(value, (int, kind)) and value >= least):
+                raise InputError(f"prb_reparam: '{name}' must be {kind.__name__} >= {least}, got {value!r}.")
         debiased = bool(props.get("reparam_debiased", True)) and method == "warp"
         self.warp_depth = int(props.get("reparam_max_depth", self.max_depth))
         self.settings = WarpSettings(
-            rays=int(props.get("reparam_rays", 4 if method == "rotation" else 16)),
+            rays=int(props.get("reparam_rays", 4 if method == "rotation" else 12 if debiased else 16)),
             kappa=float(props.get("reparam_kappa", 1e4 if debiased else 1e5)),
             exponent=float(props.get("reparam_exp", 3.0)),
             antithetic=bool(props.get("reparam_antithetic", False)),
             debiased=debiased,
             contrast=CONTRAST,
-            rotation=method == "rotation",
         )
+        self.pixels = debiased and "reparam_kappa" not in props  # the film's kernel is measured in pixels
         props.get("reparam_unroll", False)
         self.tables: dict = {}
 
     # ---------------------------------------------------------------- derivatives
 
     def _interior_forward(self, scene, sensor, seed, spp):
-        if not scene.shapes_grad_enabled():
+        if not (shapes_move(scene) or sensor_moves(sensor)):
             return super()._interior_forward(scene, sensor, seed, spp)
         with dr.suspend_grad():
             film = WarpedFilm(sensor)
@@ -92,7 +104,7 @@ class ReparamIntegrator(PathIntegrator):
             return film.image()
 
     def _interior_backward(self, scene, sensor, seed, spp, grad_in):
-        if not scene.shapes_grad_enabled():
+        if not (shapes_move(scene) or sensor_moves(sensor)):
             super()._interior_backward(scene, sensor, seed, spp, grad_in)
             return
         with dr.suspend_grad():
@@ -121,8 +133,9 @@ class ReparamIntegrator(PathIntegrator):
                 f"prb_reparam: geometry derivatives need max_depth <= {MOST_VERTICES} (a path is kept as a"
                 " whole); set max_depth in the scene."
             )
+        warn_of_unfollowed_terms(scene)
         measure = BoundaryMeasure(scene, self.tables)
-        field = WarpField(scene, measure, self.settings)
+        field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)
         traits = SceneTraits(scene)
         for number, camera in enumerate(cameras(sensor)):
             low, high = camera.window()
@@ -140,8 +153,9 @@ class ReparamIntegrator(PathIntegrator):
             wavelength = rng.next_1d() if mi.is_spectral else 0
             ray, weight = camera.ray(pos, time, wavelength, aperture)
             lens = camera.lens_point(aperture)
-            resolution = float(dr.max(dr.abs(camera.scale * camera.size))[0]) if camera.is_point else 1.0
-            kappa = self.settings.kappa / resolution**2 if camera.is_point else 4.0
+            kappa = mi.Float(KERNEL**-2)
+            if camera.is_point and not self.pixels:  # by pixels per radian; parallel rays have no angle between them
+                kappa = self.settings.kappa / dr.square(dr.max(dr.abs(camera.scale * camera.size)))
             chart = FilmChart(camera, pos, time, wavelength, aperture, lens, kappa)
             own = mi.sample_tea_32(stream ^ 0x27D4EB2F, dr.arange(mi.UInt32, count))[0]
             sweep = ReparameterizedPath(

@@ -13,7 +13,6 @@ and toward the emitter sample, which has a field of its own.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import drjit as dr
 import mitsuba as mi
@@ -23,7 +22,7 @@ from . import path_terms as terms
 from .charts import SphereChart
 from .path_state import hit_of
 
-KEEP = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad  # leaves keep their tangents for the next question
+ONCE = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad  # the scene keeps its tangents
 
 
 class ReparameterizedPath:
@@ -56,7 +55,9 @@ class ReparameterizedPath:
             v = self._vertex(ray, record, k, radiance[k + 1])
             x = self._point_forward(v, o, d)
             Vw, div_w = self.field.forward(SphereChart(v.si, v.w, self.kappa, x), seeded(self.seed, 2 * k), v.warp_w)
-            Ve, div_e = self.field.forward(SphereChart(v.si, v.e, self.kappa, x), seeded(self.seed, 2 * k + 1), v.warp_e)
+            Ve, div_e = self.field.forward(
+                SphereChart(v.si, v.e, self.kappa, x), seeded(self.seed, 2 * k + 1), v.warp_e
+            )
             dL, d = self._vertex_forward(v, o, d, Vw, Ve, div_w, div_e)
             δL += dL
             o = x
@@ -147,7 +148,7 @@ class ReparameterizedPath:
     def _point_forward(self, v, o, d):
         """Motion of the vertex."""
         with dr.resume_grad():
-            return dr.forward_to(self._point(v, o, d)[2], flags=KEEP)
+            return dr.forward_to(self._point(v, o, d)[2], flags=ONCE)
 
     def _point_backward(self, v, δx):
         with dr.resume_grad():
@@ -159,8 +160,8 @@ class ReparameterizedPath:
         """Derivative of what the vertex adds, and of the direction in which the path goes on."""
         with dr.resume_grad():
             g = self._graph(v, o, d, Vw, Ve)
-            δL = dr.forward_to(g.scattered + g.direct + g.emission, flags=KEEP)
-            turned = dr.forward_to(g.turned, flags=KEEP)
+            # Together: edges left for a second traversal would cross into the next loop.
+            δL, turned = dr.forward_to(g.scattered + g.direct + g.emission, g.turned, flags=ONCE)
             δL += dr.detach(g.scattered) * div_w + dr.detach(g.direct) * div_e
             return δL, dr.select(v.specular, turned, Vw)
 

@@ -21,8 +21,6 @@ What remains is how far V at a boundary is from the boundary's velocity: the cha
 it (2⁻ᴺ), and the width of the kernel where the motion varies, which B = λ √κ s narrows: s, the angle to the nearest
 boundary, counts λ times as much as the kernel's width. Randomized
 telescoping of the ratio over N, 2N, 4N, ... would remove the first, at 5 times the variance.
-
-`rotation` is the field of :cite:`loubet2019reparameterizing`: one velocity for a whole kernel.
 """
 
 from __future__ import annotations
@@ -36,28 +34,25 @@ import mitsuba as mi
 from .path_state import hit_fields, hit_of, hit_values
 
 
-
 class WarpSettings:
     """How a field is estimated. A plain class: Dr.Jit would take a dataclass for loop state.
 
     Args:
-        rays: auxiliary rays N (``rotation``: K).
+        rays: auxiliary rays N.
         kappa: concentration κ of the vMF density of directions.
         exponent: α.
         antithetic: auxiliary rays in pairs, mirrored at ω (only without debiasing).
         debiased: exact divergence and telescoping; off: the estimator of Mitsuba 3.0 to 3.4.
         contrast: λ (only with debiasing).
-        rotation: one velocity for the kernel.
     """
 
-    def __init__(self, rays, kappa, exponent, antithetic=False, debiased=True, contrast=1.0, rotation=False):
+    def __init__(self, rays, kappa, exponent, antithetic=False, debiased=True, contrast=1.0):
         self.rays, self.kappa, self.exponent = rays, kappa, exponent
-        self.antithetic, self.debiased, self.rotation = antithetic, debiased, rotation
-        self.contrast = contrast * kappa**0.5
+        self.antithetic, self.debiased = antithetic, debiased
+        self.contrast = contrast
 
 
-
-SCALES, FINER = 3, 16  # widths of the kernel: each a quarter of the one before
+SCALES, FINER = 2, 32  # widths of the kernel, of every other ray: √32 times as narrow
 
 
 def row_type(vector: Any) -> Any:
@@ -66,7 +61,7 @@ def row_type(vector: Any) -> Any:
     ``offset`` is ω'⊥ and ``drop`` 1 - ω·ω' (unused on the film); ∂log W = ``slope`` κ ω'⊥. ``d`` leads to the
     point whose motion counts, a little beside what the ray has hit.
     """
-    own = {"offset": vector, "drop": mi.Float, "W": mi.Float, "slope": mi.Float, "d": mi.Vector3f}
+    own = {"offset": vector, "drop": mi.Float, "W": mi.Float, "slope": mi.Float, "gain": mi.Float, "d": mi.Vector3f}
     return make_dataclass("AuxiliaryRay", list((own | hit_fields()).items()))
 
 
@@ -110,8 +105,8 @@ class Slopes:
     largest: Any
 
 
-class WarpField:
-    """Value and divergence of the field, forward and adjoint.
+class Field:
+    """What every field needs: the motion of what a ray has hit.
 
     Args:
         scene, measure: what is seen, and its `BoundaryMeasure`.
@@ -123,8 +118,38 @@ class WarpField:
         self.measure = measure
         self.settings = settings
         self.flags = mi.RayFlags.ShadingFrame | mi.RayFlags.UV | mi.RayFlags.dPdUV
-        self.narrow = mi.Float(settings.kappa**0.5) if settings.debiased else None
         self.follow = mi.RayFlags.Minimal | mi.RayFlags.FollowShape
+
+    def _hit(self, chart, row):
+        """The hit again, following the shape (attached), and whether it is one."""
+        ray, _ = chart.ray(row.offset, row.drop)
+        ray.d = row.d
+        pi = hit_of(row)
+        hit = pi.is_valid()
+        with dr.resume_grad():
+            si = pi.compute_surface_interaction(ray, self.follow, hit)
+        return ray, si, hit
+
+    def _velocity(self, chart, row):
+        ray, si, hit = self._hit(chart, row)
+        with dr.resume_grad():
+            if dr.grad_enabled(si.p):
+                y = dr.forward_to(si.p, flags=dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior)
+            else:
+                y = mi.Vector3f(0)
+        return dr.select(hit, chart.velocity(ray, si, mi.Vector3f(y) * row.gain), 0)
+
+    def _velocity_adjoint(self, chart, row, coefficient):
+        ray, si, hit = self._hit(chart, row)
+        δy, δo = chart.velocity_adjoint(ray, si, dr.select(hit, coefficient, 0))
+        with dr.resume_grad():
+            if dr.grad_enabled(si.p):
+                dr.backward_from(dr.dot(mi.Vector3f(si.p), dr.select(hit, δy * row.gain, 0)))
+        return dr.select(hit, δo, 0)
+
+
+class WarpField(Field):
+    """Value and divergence of the field, forward and adjoint."""
 
     # ---------------------------------------------------------------- passes without derivatives
 
@@ -152,17 +177,21 @@ class WarpField:
             ray, inside = chart.ray(offset, drop)
             pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=inside)
             si = pi.compute_surface_interaction(ray, self.flags, inside)
-            B, s = self.measure.eval(ray, pi, si, self.narrow)
+            narrow = chart.narrow(si)
+            B, s = self.measure.eval(ray, pi, si, narrow if S.debiased else None)
+            gain = mi.Float(1)
+            if dr.hint(S.debiased, mode="scalar"):
+                gain = self.measure.gain(ray, pi, si, s, narrow)
             d = mi.Vector3f(si.p - ray.o)
             t = dr.norm(d)
-            B = dr.select(inside, S.contrast * s if S.debiased else B, 0)
+            B = dr.select(inside, S.contrast * narrow * s if S.debiased else B, 0)
             pi.t = dr.select(inside & pi.is_valid(), t, dr.inf)
             e = dr.exp(q)
             bottom = dr.maximum(e - 1 + B, 1e-4)
             density, score = self._mixture(q)
             W = dr.power(bottom, -S.exponent) / density
             slope = S.exponent * e / bottom - (score if S.debiased else 0)
-            rows[i] = Row(offset, drop, W, slope, d / t, *hit_values(pi))
+            rows[i] = Row(offset, drop, W, slope, gain, d / t, *hit_values(pi))
             Z.add(W, i)
             i += 1
         return rows, Z
@@ -214,8 +243,6 @@ class WarpField:
 
     def forward(self, chart: Any, rng: Any, active: Any) -> tuple[Any, Any]:
         """(V, ∇·V) for the tangents set on the scene's parameters, and on the chart's origin."""
-        if self.settings.rotation:
-            return self._rotation(dr.ADMode.Forward, chart, rng, active, 0, 0)
         rows, Z = self._trace(chart, rng, active)
         A = self._totals(chart, rows, Z)
         return self._forward(chart, rows, Z, A)
@@ -223,8 +250,6 @@ class WarpField:
     def backward(self, chart: Any, rng: Any, active: Any, δV: Any, δdiv: Any) -> Any:
         """Add the gradient of δV·V + δdiv ∇·V to the scene's parameters; returns the adjoint of the origin."""
         δV, δdiv = chart.on_the_surface_adjoint(δV, δdiv)
-        if self.settings.rotation:
-            return self._rotation(dr.ADMode.Backward, chart, rng, active, δV, δdiv)
         rows, Z = self._trace(chart, rng, active)
         A = self._totals(chart, rows, Z)
         return self._backward(chart, rows, Z, A, δV, δdiv)
@@ -252,30 +277,3 @@ class WarpField:
             δo += self._velocity_adjoint(chart, row, h * δV + δdiv * b)
             i += 1
         return δo
-
-    def _hit(self, chart, row):
-        """The hit again, following the shape (attached), and whether it is one."""
-        ray, _ = chart.ray(row.offset, row.drop)
-        ray.d = row.d
-        pi = hit_of(row)
-        hit = pi.is_valid()
-        with dr.resume_grad():
-            si = pi.compute_surface_interaction(ray, self.follow, hit)
-        return ray, si, hit
-
-    def _velocity(self, chart, row):
-        ray, si, hit = self._hit(chart, row)
-        with dr.resume_grad():
-            if dr.grad_enabled(si.p):
-                y = dr.forward_to(si.p)
-            else:
-                y = mi.Vector3f(0)
-        return dr.select(hit, chart.velocity(ray, si, mi.Vector3f(y)), 0)
-
-    def _velocity_adjoint(self, chart, row, coefficient):
-        ray, si, hit = self._hit(chart, row)
-        δy, δo = chart.velocity_adjoint(ray, si, dr.select(hit, coefficient, 0))
-        with dr.resume_grad():
-            if dr.grad_enabled(si.p):
-                dr.backward_from(dr.dot(mi.Vector3f(si.p), dr.select(hit, δy, 0)))
-        return dr.select(hit, δo, 0)

@@ -44,7 +44,7 @@ class Targets(_Strict):
 
 class ParameterSpec(_Strict):
     key: str
-    representation: Literal["auto", "direct", "bounded", "pyramid", "large_steps", "pose"] = "auto"
+    representation: Literal["auto", "direct", "bounded", "pyramid", "large_steps", "pose", "distance_field"] = "auto"
     learning_rate: float = Field(0.02, gt=0)
     bounds: tuple[float, float] | None = None
     initial: float | list[float] | None = None

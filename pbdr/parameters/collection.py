@@ -10,7 +10,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..scene.keys import find_keys, is_positions, is_transform, numbers, parts, require_differentiable
+from ..scene.keys import find_keys, is_distance_grid, is_positions, is_transform, numbers, parts, require_differentiable
 from .representations import REPRESENTATIONS
 
 
@@ -36,6 +36,7 @@ class Collection:
                 if name == "auto":
                     name = "bounded" if spec.bounds else "direct"
                     name = "large_steps" if is_positions(key) else "pose" if is_transform(value) else name
+                    name = "distance_field" if is_distance_grid(key, value) else name
                 faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
                 shown = REPRESENTATIONS[name](
                     key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness, unit=spec.unit

@@ -10,8 +10,10 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 
 from ..core.errors import InputError
+from ..geometry.redistance import redistance
 from ..scene.keys import is_positions, is_transform
 
 
@@ -191,4 +193,39 @@ class Pose:
         return latent
 
 
-REPRESENTATIONS = {"direct": Direct, "bounded": Bounded, "pyramid": Pyramid, "large_steps": LargeSteps, "pose": Pose}
+class DistanceField:
+    """Values of an ``sdfgrid``, made a signed distance again after each step :cite:`vicini2022sdf`.
+
+    Without that the field steepens or flattens, and a step of the optimizer no longer means a
+    distance. Distances count up to `BAND` cells from the surface.
+    """
+
+    BAND = 6
+    uniform = False
+
+    def __init__(self, key: str, value: Any, **_: Any):
+        if not dr.is_tensor_v(value) or value.ndim != 4 or value.shape[3] != 1 or min(value.shape[:3]) < 4:
+            raise InputError(
+                f"'{key}': distance_field needs the grid of an sdfgrid, a tensor [depth, height, width, 1] with at least"
+                f" 4 values along each axis; this one has shape {getattr(value, 'shape', ())}."
+            )
+
+    def init(self, value: Any) -> Any:
+        return type(value)(value)
+
+    def to_scene(self, latent: Any) -> Any:
+        return latent
+
+    def project(self, latent: Any) -> Any:
+        field = redistance(np.array(dr.detach(latent))[..., 0], self.BAND)
+        return type(latent)(field[..., None])
+
+
+REPRESENTATIONS = {
+    "direct": Direct,
+    "bounded": Bounded,
+    "pyramid": Pyramid,
+    "large_steps": LargeSteps,
+    "pose": Pose,
+    "distance_field": DistanceField,
+}

@@ -31,6 +31,10 @@ def write_scene(experiment: Any, problem: Any, meshes: dict[str, str], folder: P
                 node = ET.SubElement(holder, "transform", name="to_world")
                 ET.SubElement(node, "matrix", value=" ".join(f"{x:.9g}" for x in value.ravel()))
             continue
+        if key.endswith(".grid"):
+            for shape in (e for e in tree.iter("shape") if e.get("id") == key.rsplit(".", 1)[0]):
+                _set_string(shape, "filename", f"volumes/{key.replace('.', '-')}.vol")
+            continue
         owner, *_, slot, last = f"{key}".split(".") if key.count(".") >= 2 else (key, "", "")
         for holder in (e for e in tree.iter() if e.get("id") == owner):
             for texture in holder.iter("texture"):

@@ -8,8 +8,10 @@ from typing import Any
 
 import mitsuba as mi
 import numpy as np
+from scipy.spatial import cKDTree
 
-from ..scene.keys import is_positions, is_transform, numbers
+from ..geometry.redistance import zero_crossings
+from ..scene.keys import is_distance_grid, is_positions, is_transform, numbers
 from ..scene.load import load_file
 from ..scene.targets import render_targets
 from .figures import save_error_map, save_image, save_mesh_pair
@@ -56,6 +58,8 @@ def _write_parameters(experiment, problem, start, reference, folder, summary) ->
         true = truth[other] if other in truth else None
         if is_positions(key):
             entry = _mesh(key, other, value, problem, before, truth, folder, meshes)
+        elif is_distance_grid(key, before[key]):
+            entry = _field(key, other, value, before, truth, folder)
         elif is_transform(before[key]):
             entry = _pose(value, numbers(before[key]), None if true is None else numbers(true))
         else:
@@ -84,6 +88,25 @@ def _mesh(key, other, value, problem, before, truth, folder, meshes) -> dict[str
         entry["chamfer"] = chamfer(points, faces, true_points, true_faces)
     save_mesh_pair(folder / "images" / f"mesh-{key.replace('.', '-')}.png", drawn)
     return entry
+
+
+def _field(key, other, value, before, truth, folder) -> dict[str, float]:
+    """A distance field: Chamfer distances in voxels."""
+    (folder / "volumes").mkdir(exist_ok=True)
+    mi.VolumeGrid(value.astype(np.float32)).write(str(folder / "volumes" / f"{key.replace('.', '-')}.vol"))
+    if other not in truth:
+        return {}
+    cells = max(value.shape) - 1
+    true = zero_crossings(np.array(truth[other])[..., 0])
+    points = {"chamfer_initial_voxels": np.array(before[key]), "chamfer_voxels": value}
+    return {name: cells * _apart(zero_crossings(x[..., 0]), true) for name, x in points.items()}
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean of the mean nearest distances, both ways."""
+    if not len(a) or not len(b):
+        return float("inf")
+    return float(0.5 * (cKDTree(a).query(b)[0].mean() + cKDTree(b).query(a)[0].mean()))
 
 
 def _pose(value: np.ndarray, before: np.ndarray, true: np.ndarray | None) -> dict[str, float]:

@@ -51,6 +51,11 @@ def require_differentiable(params: Any, key: str) -> Any:
     raise InputError(f"Parameter '{key}' ({kind}) is not differentiable.{remedy}")
 
 
+def is_distance_grid(key: str, value: Any) -> bool:
+    """Whether it is the grid of an ``sdfgrid``."""
+    return key.rsplit(".", 1)[-1] == "grid" and dr.is_tensor_v(value) and value.ndim == 4
+
+
 def is_positions(key: str) -> bool:
     return key.rsplit(".", 1)[-1] == POSITIONS
 

@@ -1,0 +1,26 @@
+"""Which shapes move, as far as the AD graph tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+def distance_grids(scene: Any) -> list[Any]:
+    """Values of every ``sdfgrid`` (TensorXf [depth, height, width, 1]).
+
+    Mitsuba does not list them as differentiable, although its intersections depend on them.
+    """
+    grids = []
+    for shape in scene.shapes():
+        if shape.class_name() == "SDFGrid":
+            grids.append(mi.traverse(shape)["grid"])
+    return grids
+
+
+def shapes_move(scene: Any) -> bool:
+    """Whether a shape depends on attached parameters."""
+    with dr.resume_grad():
+        return bool(scene.shapes_grad_enabled()) or any(dr.grad_enabled(g) for g in distance_grids(scene))
