@@ -2,7 +2,8 @@
 
     python benchmarks/bm_reparam.py [table | trend] [case ...]
 
-``table``: prb_reparam (debiased), its consistent mode, the rotation method, prb_edge and, if
+``table``: prb_reparam (debiased), with a kernel of √5 times the width and 8 rays ("wide": less variance, more
+bias), its consistent mode, the rotation method, prb_edge and, if
 PBDR_MITSUBA34 names the Python of an environment with mitsuba==3.4.1, its prb_reparam, interleaved.
 ``trend``: consistent and debiased mode over N, κ and α on a sphere.
 Bias is relative to prb_edge's mean derivative image, projected on it; prb_edge's own bias against finite
@@ -35,6 +36,7 @@ OLD = os.environ.get("PBDR_MITSUBA34")
 METHODS = {
     "prb_edge": {"type": "prb_edge"},
     "debiased": {"type": "prb_reparam"},
+    "wide": {"type": "prb_reparam", "reparam_rays": 8, "reparam_kappa": 2e3},
     "consistent": {"type": "prb_reparam", "reparam_debiased": False},
     "rotation": {"type": "prb_reparam", "method": "rotation"},
 }
@@ -43,7 +45,7 @@ TABLE = (
     "receiver_area", "shadow_area", "shadow_constant", "round_shadow_area", "glossy_floor", "interreflected_shadow",
 )  # fmt: skip
 SEEDS, ROUNDS = 4, 6  # seeds of a chunk, chunks: methods take turns
-SAMPLES = {"prb_edge": 64, "debiased": 256, "consistent": 256, "rotation": 256, "mitsuba 3.4": 256}
+SAMPLES = {"prb_edge": 64, "debiased": 256, "wide": 256, "consistent": 256, "rotation": 256, "mitsuba 3.4": 256}
 
 
 def xml(node, name=None):

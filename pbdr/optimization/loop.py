@@ -14,6 +14,7 @@ import numpy as np
 from ..core.recording import freeze
 from ..losses.image import LOSSES
 from ..parameters.collection import Collection
+from ..scene.shapes import distance_grids
 from .experiment import Schedule
 
 
@@ -103,7 +104,8 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
         with dr.isolate_grad():  # stop at the scene parameters, as a frozen function does
             return step(params, target, seed)
 
-    return freeze(step) if schedule.freeze else isolated
+    # A new distance field has other voxels near its surface: a recording would read the old ones.
+    return freeze(step) if schedule.freeze and not distance_grids(scene) else isolated
 
 
 def prepare(problem: Problem) -> None:

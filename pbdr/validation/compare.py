@@ -233,6 +233,11 @@ def _regions(weights: np.ndarray) -> list[np.ndarray]:
 
 
 def _name(integrator: Any) -> str:
-    names = {"EdgeIntegrator": "prb_edge", "PRBIntegrator": "prb", "PathProjectiveIntegrator": "prb_projective"}
+    names = {
+        "EdgeIntegrator": "prb_edge",
+        "ReparamIntegrator": "prb_reparam",
+        "PRBIntegrator": "prb",
+        "PathProjectiveIntegrator": "prb_projective",
+    }
     kind = type(integrator).__name__
     return names.get(kind, kind)
