@@ -194,16 +194,15 @@ class Pose:
 
 
 class DistanceField:
-    """Values of an ``sdfgrid``, made a signed distance again after each step :cite:`vicini2022sdf`.
+    """Values of an ``sdfgrid``: a blurred latent, made a signed distance again after each step :cite:`vicini2022sdf`.
 
     Without that the field steepens or flattens, and a step of the optimizer no longer means a
-    distance. Distances count up to `BAND` cells from the surface. Gradients are blurred over about
-    one cell, and each step smooths the field a little (mean curvature): otherwise noise grows hair.
+    distance. Distances count up to `BAND` cells from the surface. The blur, over about a cell, keeps
+    noise from growing hair; details below a cell are lost.
     """
 
     BAND = 6
-    BLURS = 1  # of the kernel (1, 2, 1) / 4 along each axis
-    SMOOTHING = 0.05  # of what a blur changes, per step
+    BLURS = 2  # of the kernel (1, 2, 1) / 4 along each axis
     uniform = False
 
     def __init__(self, key: str, value: Any, **_: Any):
@@ -214,10 +213,13 @@ class DistanceField:
             )
 
     def init(self, value: Any) -> Any:
-        return type(value)(value)
+        u = value.array
+        for _ in range(8):  # Van Cittert's iteration: what the blur removes is added before
+            u = u + (value.array - self._blur(type(value)(u, value.shape)))
+        return type(value)(u, value.shape)
 
     def to_scene(self, latent: Any) -> Any:
-        return type(latent)(dr.replace_grad(latent.array, self._blur(latent)), latent.shape)
+        return type(latent)(self._blur(latent), latent.shape)
 
     def _blur(self, field: Any) -> Any:
         values, shape = field.array, field.shape[:3]
@@ -234,9 +236,7 @@ class DistanceField:
         return values
 
     def project(self, latent: Any) -> Any:
-        latent = dr.detach(latent)
-        smooth = type(latent)(dr.lerp(latent.array, self._blur(latent), self.SMOOTHING), latent.shape)
-        field = redistance(np.array(smooth)[..., 0], self.BAND)
+        field = redistance(np.array(dr.detach(latent))[..., 0], self.BAND)
         return type(latent)(field[..., None])
 
 
