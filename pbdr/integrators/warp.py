@@ -42,7 +42,7 @@ class WarpSettings:
         kappa: concentration κ of the vMF density of directions.
         exponent: α.
         antithetic: auxiliary rays in pairs, mirrored at ω (only without debiasing).
-        debiased: exact divergence and telescoping; off: the estimator of Mitsuba 3.0 to 3.4.
+        debiased: exact divergence; off: the estimator of Mitsuba 3.0 to 3.4.
         contrast: λ (only with debiasing).
     """
 
@@ -163,7 +163,7 @@ class WarpField(Field):
         Z = Weights(count, mi.Float(0), mi.UInt32(0), mi.Float(0))
         i = mi.UInt32(0)
         previous = chart.vector(0)
-        dropped = mi.Float(0)
+        dropped, distance = mi.Float(0), mi.Float(0)
         while dr.hint(i < count, max_iterations=S.rays, label="pbdr auxiliary rays"):
             scale = self._scale(i)
             offset, drop, q = chart.draw(rng.next_2d(), scale)
@@ -171,9 +171,9 @@ class WarpField(Field):
                 odd = (i & 1) != 0
                 offset = dr.select(odd, -previous, offset)
                 drop = dr.select(odd, dropped, drop)
-                q = dr.select(odd, drop * chart.kappa, q)
+                q = dr.select(odd, distance, q)
                 previous = chart.vector(offset)
-                dropped = mi.Float(drop)
+                dropped, distance = mi.Float(drop), mi.Float(q)
             ray, inside = chart.ray(offset, drop)
             pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=inside)
             si = pi.compute_surface_interaction(ray, self.flags, inside)
