@@ -124,7 +124,7 @@ class ReparameterizedPath:
         follows = k + 1 < self.warp_depth
         v.warp_w = ~v.last & ~v.specular & dr.any(L != 0) & follows
         v.warp_e = v.active_em & ~v.ds.delta & follows
-        v.w = dr.select(v.warp_w | ~v.last, v.w, mi.Vector3f(0, 0, 1))
+        v.w = dr.select(~v.last, v.w, mi.Vector3f(0, 0, 1))
         v.e = dr.select(v.active_em, v.e, mi.Vector3f(0, 0, 1))
         return v
 

@@ -142,8 +142,6 @@ def _surface_errors(key: str, value: np.ndarray, before: Any, params: Any, truth
     owner = key.split(".", 1)[0]
     if f"{owner}.vertex_texcoords" not in truth or f"{owner}.vertex_texcoords" not in params:
         return {}
-    from scipy.spatial import cKDTree
-
     true_points, true_values = _map_on_surface(truth, owner, true, 100_000)
     tree = cKDTree(true_points)
     errors = {}
@@ -185,7 +183,6 @@ def chamfer(va: np.ndarray, fa: np.ndarray, vb: np.ndarray, fb: np.ndarray, coun
 def _one_way(a: Any, b: Any, count: int, seed: int) -> float:
     """Mean distance from samples on ``a`` to ``b`` (dense samples with their tangent planes)."""
     import trimesh
-    from scipy.spatial import cKDTree
 
     points, _ = trimesh.sample.sample_surface(a, count, seed=seed)
     dense, face = trimesh.sample.sample_surface(b, 50 * count, seed=seed + 2)

@@ -28,28 +28,18 @@ class PairedSampler:
 
 def paired_sampler(seed: Any, pairs: int) -> PairedSampler:
     """A sampler for ``2 * pairs`` lanes."""
-    return _sampler(seed, dr.arange(mi.UInt32, 2 * pairs) >> 1)
+    return seeded(seed, dr.arange(mi.UInt32, 2 * pairs) >> 1)
 
 
 def lane_sampler(seed: Any, count: int) -> PairedSampler:
     """A sampler for ``count`` independent lanes."""
-    return _sampler(seed, dr.arange(mi.UInt32, count))
+    return seeded(seed, dr.arange(mi.UInt32, count))
 
 
 def seeded(seed: Any, stream: Any) -> PairedSampler:
     """The sampler number ``stream`` of lanes that have a ``seed`` each; for use inside loops."""
     a, b = mi.sample_tea_32(seed, stream)
     rng = dr.zeros(mi.PCG32)
-    rng.inc = (mi.UInt64(b) << 1) | 1
-    rng.state = (mi.UInt64(a) << 32) | mi.UInt64(b)
-    rng.next_uint32()
-    return PairedSampler(rng)
-
-
-def _sampler(seed: Any, stream: Any) -> PairedSampler:
-    a, b = mi.sample_tea_32(seed, stream)
-    # Set by hand: the constructor adds the lane to the seed, which would tell the two sides apart.
-    rng = mi.PCG32(size=dr.width(stream))
     rng.inc = (mi.UInt64(b) << 1) | 1
     rng.state = (mi.UInt64(a) << 32) | mi.UInt64(b)
     rng.next_uint32()
