@@ -27,7 +27,9 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..scene.viewpoint import Viewpoint
 from .edge_sample import join
+from .segments import SegmentSet
 from .topology import mesh_edges
 
 SMOOTH, SPHERE, CYLINDER, DISK, MESH, FIELD = range(6)  # what the measure distinguishes
@@ -188,18 +190,15 @@ class BoundaryMeasure:
         p = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
         flat = (flags & 8) != 0
         distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
+        view = Viewpoint(ray.o)
         rim, s = _turning(dr.maximum(cos, RIM))
         m, s, nearest = mi.Float(1), dr.select(flat, 1, s) * angle, mi.UInt32(3)
         for k in range(3):
             a, b, c = p[(k + 1) % 3], p[(k + 2) % 3], p[k]
             q = dr.gather(mi.Point3f, self.positions, across[k], active)
-            na, nb = dr.cross(b - a, c - a), dr.cross(b - a, q - a)
-            to = ray.o - a
-            contour = dr.dot(to, na) * dr.dot(to, nb) > 0
-            bent = dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
-            jumps = contour | (flat & bent) | (((flags >> k) & 1) != 0)
+            jumps = SegmentSet.active(view, a, b, c, q, ((flags >> k) & 1) != 0, flat)
             m = dr.select(jumps, dr.minimum(m, distance[k]), m)
-            away = dr.abs_dot(ray.d, dr.normalize(dr.cross(to, b - ray.o)))
+            away = dr.abs_dot(ray.d, dr.normalize(dr.cross(ray.o - a, b - ray.o)))
             nearer = jumps & (away < s)
             s, nearest = dr.select(nearer, away, s), dr.select(nearer, k, nearest)
         return (m * dr.select(flat, 1, rim), s), (nearest, p)

@@ -55,7 +55,7 @@ class SegmentSet:
         return dr.select(dr.dot(na, nb) > 0, 1, dr.norm(dr.cross(na, nb)))  # coplanar: na = -nb
 
     @staticmethod
-    def _active(view: Any, p0, p1, qa, qb, always, flat, slack=None) -> Any:
+    def active(view: Any, p0, p1, qa, qb, always, flat, slack=None) -> Any:
         """Discontinuity test from a viewpoint; ``slack``: from any viewpoint within that distance."""
         na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
         to = view.toward(p0)
@@ -99,9 +99,9 @@ class SegmentSet:
         row = dr.arange(mi.UInt32, len(self))
         corners, (_, odd, always, flat) = self._corners(row), self._flags(row)
         view = camera.view(mi.Vector2f(0))
-        active = self._active(view, *corners, always, flat, slack)
+        active = self.active(view, *corners, always, flat, slack)
         # Creases inside an outline show less contrast, about proportional to their angle.
-        contour = self._active(view, *corners, odd, mi.Bool(False), slack)
+        contour = self.active(view, *corners, odd, mi.Bool(False), slack)
         contrast = dr.select(always, SEAM, CREASE * self._bend(*corners))
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, *corners[:2])
         length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, contrast)
@@ -123,7 +123,7 @@ class SegmentSet:
         edge = self._sample(row, p, tangent, view, p0, p1, qa, qb, scene)
         edge.dt = dr.select(edge.dt > 0, (u1 - u0) * dtdv, 0)
         if camera.kind == "thinlens":
-            edge.dt = dr.select(self._active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+            edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
         return edge
 
     def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
@@ -131,7 +131,7 @@ class SegmentSet:
         p0, p1, qa, qb = self._corners(row)
         _, _, always, flat = self._flags(row)
         edge = self._sample(row, dr.lerp(p0, p1, t), p1 - p0, view, p0, p1, qa, qb, scene)
-        edge.dt = dr.select(self._active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+        edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
         return edge
 
     def _sample(self, row, p, tangent, view, p0, p1, qa, qb, scene) -> EdgeSample:
@@ -146,7 +146,7 @@ class SegmentSet:
             row=row,
             local=mi.Vector3f(along, 0, 0),
             inside=qa - p + (qb - p),
-            contour=self._active(view, p0, p1, qa, qb, odd, mi.Bool(False)),
+            contour=self.active(view, p0, p1, qa, qb, odd, mi.Bool(False)),
             faces=(faces.x, faces.y),
         )
 
