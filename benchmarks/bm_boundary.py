@@ -31,17 +31,17 @@ PEER = {"type": "prb_projective", "guiding": "none", "sppi": 0}
 ROUNDS, SPP = 16, 64
 
 
-def without_border(description):
+def with_film(description, **settings):
     for value in description.values():
         if isinstance(value, dict):
             if value.get("type") == "hdrfilm":
-                value["sample_border"] = False
-            without_border(value)
+                value.update(settings)
+            with_film(value, **settings)
     return description
 
 
-def measure(case, peer=PEER, ours=None, spp=SPP, rounds=ROUNDS):
-    scene = mi.load_dict(without_border(case.build()))
+def measure(case, peer=PEER, ours=None, spp=SPP, rounds=ROUNDS, **film):
+    scene = mi.load_dict(with_film(case.build(), sample_border=False, **film))
     sensor = scene.sensors()[0]
     move = Perturbation(mi.traverse(scene), case.key, case.direction)
     more = {"sppc": 0, "max_depth": case.max_depth}

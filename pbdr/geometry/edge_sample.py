@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
+import mitsuba as mi
+
+
+HAIR = 3e-7  # float32's resolution of a position, 5 ulp
+GAP = 3e-6  # of a view ray, left out at both ends
 
 
 @dataclass
@@ -42,6 +47,22 @@ class EdgeSample:
         for face in self.faces[:1]:
             own &= self.curved | (hit.prim_index == face) | (hit.prim_index == self.faces[1])
         return own
+
+    def just_outside(self, across: Any) -> Any:
+        """Point3f beside a contour of a mesh, by float32's resolution along the unit vector ``across``."""
+        across = dr.select(dr.dot(across, self.inside) > 0, -across, across)
+        return self.p + across * (HAIR * dr.max(dr.abs(self.p)))
+
+    def hidden(self, scene: Any, viewer: Any, time: Any, active: Any) -> Any:
+        """Does anything come between a contour of a mesh and a point that looks at it?
+
+        The ray passes just outside: two rays beside the contour are too far apart to tell. Where a
+        fine mesh is saddle-shaped its outlines fold, and what hides a fold ends between the two.
+        """
+        start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
+        to = viewer - start
+        ray = mi.Ray3f(start + to * GAP, to, 1 - 2 * GAP, time, [])
+        return scene.ray_test(ray, coherent=False, active=active & self.contour & ~self.curved)
 
 
 @dataclass

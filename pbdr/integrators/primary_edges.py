@@ -19,7 +19,7 @@ from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
 
-OFFSET = 2e-6  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
+OFFSET = 6e-7  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
 OUTLINE = 8  # assumed length of the outlines, in units of film width + height
 NEARER = 3e-5  # relative distance by which a surface in front must be nearer
 PILOTS = 8192  # points that ask what is visible before the samples are distributed
@@ -70,9 +70,7 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         if camera.is_point:
             active &= z > camera.near
 
-        # One ray on each side. A contour is hidden where both meet something nearer: one alone may
-        # do so on the outline's own surface, which bends toward the viewer. Where a surface only
-        # bends, both must see it: a contour closer than the offset would be counted twice.
+        # One ray on each side.
         offset = OFFSET * max(camera.size)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
@@ -81,10 +79,16 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         side = pos - normal * (sign * offset / length)
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
+        # A contour of a curved shape is hidden where both meet something nearer: one alone may do so
+        # on the outline's own surface, which bends toward the viewer. Where a surface only bends,
+        # both must see it: a contour closer than the offset would be counted twice.
         own = edge.beside(hit)
         lost = dr.select(edge.contour, _nearer(edge, ray, hit, NEARER) & ~own, ~own)
         other = dr.gather(mi.Bool, lost, lane ^ 1)
         active &= ~dr.select(edge.contour, lost & other, lost | other)
+        if edge.faces:  # a mesh
+            hidden = edge.hidden(scene, ray.o, time, active & (sign > 0))
+            active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
 
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape

@@ -25,7 +25,7 @@ from .boundary import EdgeRecord
 from .camera_walk import walk
 from .indirect import Indirect
 
-OFFSET = 1e-5  # angle between the two rays of a sample, half of it
+OFFSET = 3e-6  # angle between the two rays of a sample, half of it
 HORIZON = 2e-4  # least height of an outline above the receiver, a little more than Mitsuba's ray offset
 
 
@@ -171,7 +171,7 @@ def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, l
     ``own`` tells whether the ray meets the surface that ends here. Samples of hidden outlines, and
     of bends that one side does not see, become inactive.
     """
-    scale = dr.max(dr.abs(edge.p)) * 2e-6
+    scale = dr.max(dr.abs(edge.p)) * 1e-6
     side = n * (-sign * dr.maximum(OFFSET * r, scale))
     ray.d = dr.normalize(edge.p + side - ray.o)
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
@@ -179,4 +179,8 @@ def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, l
     before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
     lost = dr.select(edge.contour, before & ~own, ~own)
     other = dr.gather(mi.Bool, lost, lane ^ 1)
-    return ray, hit, own, active & ~dr.select(edge.contour, lost & other, lost | other)
+    active &= ~dr.select(edge.contour, lost & other, lost | other)
+    if edge.faces:
+        hidden = edge.hidden(scene, ray.o, ray.time, active & (sign > 0))
+        active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
+    return ray, hit, own, active

@@ -17,6 +17,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
+from ..geometry.edge_sample import GAP
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
 from ..scene.viewpoint import Viewpoint
@@ -65,9 +66,11 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         # Light passes just outside it, and meets the receiver beyond.
         scale = dr.max(dr.abs(edge.p))
         o = edge.p + n * dr.maximum(OFFSET * dr.select(infinite, 0, far), 2e-6 * scale)
-        to_light = mi.Ray3f(o, ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])
+        if edge.faces:
+            o = dr.select(edge.curved, o, edge.just_outside(n))
+        to_light = mi.Ray3f(o + ω * (GAP * scale), ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])
         active &= ~scene.ray_test(to_light, coherent=False, active=active)
-        away = mi.Ray3f(o, -ω, time)
+        away = mi.Ray3f(o - ω * (GAP * scale), -ω, time)
         landed = scene.ray_intersect_preliminary(away, coherent=False, reorder=False, active=active)
         active &= landed.is_valid()
         receiver = landed.compute_surface_interaction(away, mi.RayFlags.Minimal, active)
