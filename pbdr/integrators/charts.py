@@ -40,9 +40,8 @@ class SphereChart:
         """1 / width of the kernel, per radian of what is seen at ``si``."""
         return mi.Float(self.kappa**0.5)
 
-    def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
-        """The ray of an offset, and whether it belongs to the domain."""
-        return self.si.spawn_ray(dr.normalize(self.d * (1 - drop) + offset)), mi.Bool(True)
+    def ray(self, offset: Any, drop: Any) -> Any:
+        return self.si.spawn_ray(dr.normalize(self.d * (1 - drop) + offset))
 
     def velocity(self, ray: Any, si: Any, y: Any) -> Any:
         """Motion of the direction to a point that moves with ``y``, the origin with its tangent."""
@@ -64,10 +63,7 @@ class SphereChart:
 
 
 class FilmChart:
-    """Film positions (pixels) around ``pos``, of a camera that rests.
-
-    Outside of what the film samples, nothing moves: the domain of the integral must not.
-    """
+    """Film positions (pixels) around ``pos``, of a camera that rests."""
 
     def __init__(self, camera: Any, pos: Any, time: Any, wavelength: Any, aperture: Any, lens: Any, kappa: float):
         self.camera, self.pos, self.lens = camera, mi.Point2f(pos), lens
@@ -84,10 +80,9 @@ class FilmChart:
         pixels = dr.max(dr.abs(self.camera.scale * self.camera.size))  # per radian; orthographic: per unit of length
         return dr.sqrt(self.kappa) * pixels * (1 if self.camera.is_point else dr.select(si.is_valid(), si.t, 1))
 
-    def ray(self, offset: Any, drop: Any) -> tuple[Any, Any]:
-        pos = self.pos + offset
-        ray, _ = self.camera.ray(pos, *self.more)
-        return mi.Ray3f(ray), self.camera.inside(pos)
+    def ray(self, offset: Any, drop: Any) -> Any:
+        ray, _ = self.camera.ray(self.pos + offset, *self.more)
+        return mi.Ray3f(ray)
 
     def velocity(self, ray: Any, si: Any, y: Any) -> Any:
         return self.camera.project_tangent(dr.detach(si.p), y, self.lens)

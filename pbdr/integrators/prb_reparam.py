@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
@@ -24,6 +25,19 @@ from .warp import WarpField, WarpSettings
 MOST_VERTICES = 64  # of a path: they are kept in thread-local memory
 CONTRAST = 1.0  # λ of the debiased field
 KERNEL = 0.5  # width of the film's kernel in pixels, unless ``reparam_kappa`` gives an angle
+
+
+@dataclass
+class Wave:
+    """Samples of a film, one lane each."""
+
+    pos: Any
+    normal: Any  # Vector2f: out of the film, for samples of its border
+    rng: Any
+    ray: Any
+    weight: Any
+    chart: FilmChart
+    stream: Any  # UInt32: seed of the auxiliary rays
 
 
 class ReparamIntegrator(PathIntegrator):
@@ -89,18 +103,22 @@ class ReparamIntegrator(PathIntegrator):
             return super()._interior_forward(scene, sensor, seed, spp)
         with dr.suspend_grad():
             film = WarpedFilm(sensor)
-            for camera, rng, pos, ray, weight, chart, field, sweep, stream in self._samples(scene, sensor, seed, spp):
-                F, div = field.forward(chart, seeded(stream, mi.UInt32(0)), mi.Bool(True))
+            for camera, field, sweep, wave, rim in self._waves(scene, sensor, seed, spp):
+                F, div = field.forward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True))
                 with dr.resume_grad():
-                    o, d = self._follow(camera, chart, pos, F)
+                    o, d = self._follow(camera, wave, F)
                 record = PathRecord.of(self.max_depth)
-                L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, rng, ray, record=record, replay=True)
-                δL = sweep.forward(ray, record, o, d)
+                L, valid = self._radiance(scene, wave, record)
+                δL = sweep.forward(wave.ray, record, o, d)
                 dr.eval(L, δL, F, div, valid)
-                alpha = dr.select(valid, mi.Float(1), 0)
-                values = film.to_channels(L * weight / spp, alpha / spp, ray.wavelengths)
-                tangents = film.to_channels(δL * weight / spp, mi.Float(0), ray.wavelengths)
-                film.put_warped(pos, values, tangents, F, div, mi.Bool(True))
+                values = self._stored(film, wave, L, valid, spp)
+                tangents = film.to_channels(δL * wave.weight / spp, mi.Float(0), wave.ray.wavelengths)
+                film.sum_up(wave.pos, values)
+                film.put_warped(wave.pos, values, tangents, F, div)
+                if rim is not None:
+                    F, _ = field.forward(rim.chart, seeded(rim.stream, mi.UInt32(0)), mi.Bool(True))
+                    values = self._stored(film, rim, *self._radiance(scene, rim), spp)
+                    film.put_outflow(rim.pos, values, dr.dot(F, rim.normal))
             return film.image()
 
     def _interior_backward(self, scene, sensor, seed, spp, grad_in):
@@ -110,22 +128,35 @@ class ReparamIntegrator(PathIntegrator):
         with dr.suspend_grad():
             film = WarpedFilm(sensor)
             adjoint = film.adjoint(grad_in, film.expected_weight)
-            for camera, rng, pos, ray, weight, chart, field, sweep, stream in self._samples(scene, sensor, seed, spp):
-                δL = film.read_radiance(adjoint, pos, weight / spp, ray.wavelengths, mi.Bool(True))
+            for camera, field, sweep, wave, rim in self._waves(scene, sensor, seed, spp):
+                δL = film.read_radiance(adjoint, wave.pos, wave.weight / spp, wave.ray.wavelengths, mi.Bool(True))
                 record = PathRecord.of(self.max_depth)
-                L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, rng, ray, record=record, replay=True)
-                δo, δd = sweep.backward(ray, record, δL)
+                L, valid = self._radiance(scene, wave, record)
+                δo, δd = sweep.backward(wave.ray, record, δL)
                 dr.eval(L, valid, δo, δd)
-                alpha = dr.select(valid, mi.Float(1), 0)
-                values = film.to_channels(L * weight / spp, alpha / spp, ray.wavelengths)
-                δF, δdiv = film.read_warped(adjoint, pos, values, mi.Bool(True))
+                values = self._stored(film, wave, L, valid, spp)
+                film.sum_up(wave.pos, values)
+                δF, δdiv = film.read_warped(adjoint, wave.pos, values)
                 with dr.resume_grad():
-                    δF += self._follow_adjoint(camera, chart, pos, δo, δd)
-                field.backward(chart, seeded(stream, mi.UInt32(0)), mi.Bool(True), δF, δdiv)
+                    δF += self._follow_adjoint(camera, wave, δo, δd)
+                field.backward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True), δF, δdiv)
+                if rim is not None:
+                    values = self._stored(film, rim, *self._radiance(scene, rim), spp)
+                    δF = rim.normal * film.read_outflow(adjoint, rim.pos, values)
+                    field.backward(rim.chart, seeded(rim.stream, mi.UInt32(0)), mi.Bool(True), δF, mi.Float(0))
                 dr.eval()
 
-    def _samples(self, scene, sensor, seed, spp):
-        """One wavefront per camera: film positions, rays, and the fields that they follow."""
+    def _radiance(self, scene, wave, record=None):
+        more = {} if record is None else {"record": record, "replay": True}
+        L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, wave.rng, wave.ray, **more)
+        return L, valid
+
+    @staticmethod
+    def _stored(film, wave, L, valid, spp):
+        return film.to_channels(L * wave.weight / spp, dr.select(valid, mi.Float(1 / spp), 0), wave.ray.wavelengths)
+
+    def _waves(self, scene, sensor, seed, spp):
+        """Per camera: the field, the paths that follow it, samples of the film and of its border (or ``None``)."""
         if sensor_moves(sensor):
             raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
         if not 0 < self.max_depth <= MOST_VERTICES:
@@ -138,47 +169,78 @@ class ReparamIntegrator(PathIntegrator):
         field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)
         traits = SceneTraits(scene)
         for number, camera in enumerate(cameras(sensor)):
-            low, high = camera.window()
-            size = [round(float((high[i] - low[i])[0])) for i in range(2)]
-            count = size[0] * size[1] * spp
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(number))[0]
             dr.make_opaque(stream)
-            rng = lane_sampler(stream, count)
-            cell = dr.arange(mi.UInt32, count) // spp
+            low, high = camera.window()
+            size = [round(float((high[i] - low[i])[0])) for i in range(2)]
+            rng = lane_sampler(stream, size[0] * size[1] * spp)
+            cell = dr.arange(mi.UInt32, size[0] * size[1] * spp) // spp
             pos = low + mi.Vector2f(mi.Float(cell % size[0]), mi.Float(cell // size[0])) + rng.next_2d()
-            aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
-            time = mi.Float(camera.sensor.shutter_open())
-            if camera.sensor.shutter_open_time() > 0:
-                time += rng.next_1d() * camera.sensor.shutter_open_time()
-            wavelength = rng.next_1d() if mi.is_spectral else 0
-            ray, weight = camera.ray(pos, time, wavelength, aperture)
-            lens = camera.lens_point(aperture)
-            kappa = mi.Float(KERNEL**-2)
-            if camera.is_point and not self.pixels:  # by pixels per radian; parallel rays have no angle between them
-                kappa = self.settings.kappa / dr.square(dr.max(dr.abs(camera.scale * camera.size)))
-            chart = FilmChart(camera, pos, time, wavelength, aperture, lens, kappa)
-            own = mi.sample_tea_32(stream ^ 0x27D4EB2F, dr.arange(mi.UInt32, count))[0]
+            wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
             sweep = ReparameterizedPath(
-                scene, traits, field, self.settings.kappa, self.max_depth, self.warp_depth, self.hide_emitters, own ^ 1
+                scene,
+                traits,
+                field,
+                self.settings.kappa,
+                self.max_depth,
+                self.warp_depth,
+                self.hide_emitters,
+                wave.stream ^ 1,
             )
-            yield camera, rng, pos, ray, weight, chart, field, sweep, own
+            rim = None
+            if not sensor.film().sample_border():
+                stream = stream ^ 0x2545F491
+                rng = lane_sampler(stream, 2 * (size[0] + size[1]) * spp)
+                pos, normal = _around(low, size, rng, spp)
+                rim = self._wave(camera, pos, normal, rng, stream)
+            yield camera, field, sweep, wave, rim
+
+    def _wave(self, camera, pos, normal, rng, stream):
+        """Rays through film positions; ``stream`` numbers the generators of their auxiliary rays."""
+        aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
+        time = mi.Float(camera.sensor.shutter_open())
+        if camera.sensor.shutter_open_time() > 0:
+            time += rng.next_1d() * camera.sensor.shutter_open_time()
+        wavelength = rng.next_1d() if mi.is_spectral else 0
+        ray, weight = camera.ray(pos, time, wavelength, aperture)
+        kappa = mi.Float(KERNEL**-2)
+        if camera.is_point and not self.pixels:  # by pixels per radian; parallel rays have no angle between them
+            kappa = self.settings.kappa / dr.square(dr.max(dr.abs(camera.scale * camera.size)))
+        chart = FilmChart(camera, pos, time, wavelength, aperture, camera.lens_point(aperture), kappa)
+        own = mi.sample_tea_32(stream ^ 0x27D4EB2F, dr.arange(mi.UInt32, dr.width(pos)))[0]
+        return Wave(pos, normal, rng, ray, weight, chart, own)
 
     @staticmethod
-    def _follow(camera, chart, pos, F):
+    def _follow(camera, wave, F):
         """Tangents of the ray through a position that moves with F."""
-        pos = mi.Point2f(pos)
+        pos = mi.Point2f(wave.pos)
         dr.enable_grad(pos)
         dr.set_grad(pos, F)
-        ray, _ = camera.ray(pos, *chart.more)
+        ray, _ = camera.ray(pos, *wave.chart.more)
         flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
         d = dr.forward_to(ray.d, flags=flags)
         dr.clear_grad(ray.d)
         return mi.Vector3f(dr.forward_to(ray.o, flags=flags)), d
 
     @staticmethod
-    def _follow_adjoint(camera, chart, pos, δo, δd):
-        pos = mi.Point2f(pos)
+    def _follow_adjoint(camera, wave, δo, δd):
+        pos = mi.Point2f(wave.pos)
         dr.enable_grad(pos)
-        ray, _ = camera.ray(pos, *chart.more)
+        ray, _ = camera.ray(pos, *wave.chart.more)
         dr.backward_from(dr.dot(mi.Vector3f(ray.o), δo) + dr.dot(ray.d, δd))
         return mi.Vector2f(dr.grad(pos))
+
+
+def _around(low: Any, size: list[int], rng: Any, spp: int) -> tuple[Any, Any]:
+    """``spp`` positions per pixel along the border of a film, and normals out of it."""
+    w, h = size
+    along = (mi.Float(dr.arange(mi.UInt32, 2 * (w + h) * spp) // spp)) + rng.next_1d()
+    across = along < 2 * w  # the lower and the upper side, then left and right
+    t = dr.select(across, along, along - 2 * w)
+    length = dr.select(across, mi.Float(w), mi.Float(h))
+    far = t >= length
+    t = dr.select(far, t - length, t)
+    sign = dr.select(far, mi.Float(1), -1)
+    x = dr.select(across, t, dr.select(far, mi.Float(w), 0))
+    y = dr.select(across, dr.select(far, mi.Float(h), 0), t)
+    return low + mi.Vector2f(x, y), dr.select(across, mi.Vector2f(0, sign), mi.Vector2f(sign, 0))

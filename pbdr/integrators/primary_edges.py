@@ -19,7 +19,9 @@ from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
 
-OFFSET = 6e-7  # distance of the two rays from the outline, share of the film side (float32: 30 ulp)
+# Distance of the two rays from the outline, share of the film side: 6 ulp of float32. The
+# intersection of a ray and a curved shape is less exact.
+OFFSET, CURVED = 4e-7, 2e-6
 OUTLINE = 8  # assumed length of the outlines, in units of film width + height
 NEARER = 3e-5  # relative distance by which a surface in front must be nearer
 PILOTS = 8192  # points that ask what is visible before the samples are distributed
@@ -71,7 +73,7 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
             active &= z > camera.near
 
         # One ray on each side.
-        offset = OFFSET * max(camera.size)
+        offset = (OFFSET if edge.faces else CURVED) * max(camera.size)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
             time += rng.next_1d() * camera.sensor.shutter_open_time()

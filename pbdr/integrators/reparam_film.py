@@ -2,10 +2,11 @@
 
 A pixel is ∫ k(s) L(s) ds / ∫ k(s) ds over film positions s. With s following the field F,
 
-    d pixel = ∫ k dL + (L - c) (∇k·F + k ∇·F) ds / ∫ k ds,
+    d pixel = [∫ k dL + (L - c) (∇k·F + k ∇·F) ds - ∮ k (L - c) F·n dl] / ∫ k ds,
 
-for any c that does not depend on s, because the field vanishes at the border of the domain. c is
-the pixel's mean over all *other* samples: what is the same everywhere then adds no noise.
+for any c that does not depend on s. c is the pixel's mean over all *other* samples: what is the
+same everywhere then adds no noise. The line integral is what the field carries over the border of a
+film that is not sampled beyond its pixels (`sample_border`); else k is 0 there.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class WarpedFilm(BoundaryFilm):
                 ' itself a discontinuity. Use <rfilter type="tent"/> or "gaussian" (the default).'
             )
 
-    def sloped(self, pos: Any, active: Any):
+    def sloped(self, pos: Any):
         """`footprint` with the filter's slope: (flat index, k, ∂k/∂pos, mask) one after the other."""
         local = pos - mi.Vector2f(self.start)
         reach = math.ceil(self.rfilter.radius() - 0.5)
@@ -61,42 +62,56 @@ class WarpedFilm(BoundaryFilm):
         for y, ky, sy, in_y in along[1]:
             for x, kx, sx, in_x in along[0]:
                 pixel = mi.UInt32(y * self.size[0] + x)
-                yield pixel, kx * ky, mi.Vector2f(sx * ky, kx * sy), active & in_x & in_y
+                yield pixel, kx * ky, mi.Vector2f(sx * ky, kx * sy), in_x & in_y
 
-    def baseline(self, pos: Any, values: list, active: Any) -> Any:
-        """Function (pixel, k, channel, mask) → mean of the pixel without this sample."""
-        n = len(values)
-        total = dr.zeros(mi.Float, self.size[0] * self.size[1] * (n + 1))
-        for pixel, k, inside in self.footprint(pos, active):
+    def sum_up(self, pos: Any, values: list) -> None:
+        """Take all samples of a render, for the means of pixels."""
+        self.total = dr.zeros(mi.Float, self.size[0] * self.size[1] * self.channels)
+        for pixel, k, inside in self.footprint(pos):
             for c, v in enumerate([*values, mi.Float(1)]):
-                dr.scatter_add(total, v * k, pixel * (n + 1) + c, inside)
+                dr.scatter_add(self.total, v * k, pixel * self.channels + c, inside)
 
-        def others(pixel: Any, k: Any, c: int, inside: Any) -> Any:
-            weight = dr.gather(mi.Float, total, pixel * (n + 1) + n, inside) - k
-            value = dr.gather(mi.Float, total, pixel * (n + 1) + c, inside) - k * values[c]
-            return dr.select(weight > LEAST, value / weight, 0)
+    def mean(self, pixel: Any, c: int, inside: Any, k: Any = 0, value: Any = 0) -> Any:
+        """Mean of channel ``c``, without a sample ``value`` of weight ``k``."""
+        first = pixel * self.channels
+        weight = dr.gather(mi.Float, self.total, first + self.channels - 1, inside) - k
+        total = dr.gather(mi.Float, self.total, first + c, inside) - k * value
+        return dr.select(weight > LEAST, total / weight, 0)
 
-        return others
-
-    def put_warped(self, pos, values, tangents, F, div, active) -> None:
+    def put_warped(self, pos, values, tangents, F, div) -> None:
         """Add samples: channels ``values`` with derivatives ``tangents``, at positions moving with F."""
-        others = self.baseline(pos, values, active)
-        for pixel, k, slope, inside in self.sloped(pos, active):
+        for pixel, k, slope, inside in self.sloped(pos):
             factor = dr.dot(slope, F) + k * div
             for c, (v, dv) in enumerate(zip(values, tangents)):
-                change = k * dv + (v - others(pixel, k, c, inside)) * factor
+                change = k * dv + (v - self.mean(pixel, c, inside, k, v)) * factor
                 dr.scatter_add(self.data, change, pixel * self.channels + c, inside)
 
-    def read_warped(self, adjoint, pos, values, active) -> tuple[Any, Any]:
+    def read_warped(self, adjoint, pos, values) -> tuple[Any, Any]:
         """Adjoints of F and of its divergence."""
-        others = self.baseline(pos, values, active)
         δF, δdiv = mi.Vector2f(0), mi.Float(0)
-        for pixel, k, slope, inside in self.sloped(pos, active):
+        for pixel, k, slope, inside in self.sloped(pos):
             for c, v in enumerate(values):
-                g = dr.select(inside, (v - others(pixel, k, c, inside)) * adjoint(pixel, c, inside), 0)
+                g = (v - self.mean(pixel, c, inside, k, v)) * adjoint(pixel, c, inside)
+                g = dr.select(inside, g, 0)
                 δF += slope * g
                 δdiv += k * g
         return δF, δdiv
+
+    def put_outflow(self, pos, values, outflow) -> None:
+        """Subtract what leaves through the border: F·n = ``outflow`` at positions on it."""
+        for pixel, k, inside in self.footprint(pos):
+            for c, v in enumerate(values):
+                change = (self.mean(pixel, c, inside) - v) * k * outflow
+                dr.scatter_add(self.data, change, pixel * self.channels + c, inside)
+
+    def read_outflow(self, adjoint, pos, values) -> Any:
+        """Adjoint of F·n."""
+        δ = mi.Float(0)
+        for pixel, k, inside in self.footprint(pos):
+            for c, v in enumerate(values):
+                change = (self.mean(pixel, c, inside) - v) * k
+                δ += dr.select(inside, change * adjoint(pixel, c, inside), 0)
+        return δ
 
     def read_radiance(self, adjoint, pos, factor, wavelengths, active) -> Any:
         """Adjoint of a Spectrum L that is stored as ``factor * L``."""

@@ -25,7 +25,8 @@ from .boundary import EdgeRecord
 from .camera_walk import walk
 from .indirect import Indirect
 
-OFFSET = 3e-6  # angle between the two rays of a sample, half of it
+# Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
+OFFSET, CURVED = 3e-6, 1e-5
 HORIZON = 2e-4  # least height of an outline above the receiver, a little more than Mitsuba's ray offset
 
 
@@ -171,8 +172,8 @@ def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, l
     ``own`` tells whether the ray meets the surface that ends here. Samples of hidden outlines, and
     of bends that one side does not see, become inactive.
     """
-    scale = dr.max(dr.abs(edge.p)) * 1e-6
-    side = n * (-sign * dr.maximum(OFFSET * r, scale))
+    least = dr.max(dr.abs(edge.p)) * dr.select(edge.curved, 2e-6, 1e-6)
+    side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
     ray.d = dr.normalize(edge.p + side - ray.o)
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
     own = edge.beside(hit)

@@ -23,7 +23,7 @@ from ..sampling.paired import lane_sampler
 from ..scene.viewpoint import Viewpoint
 from .boundary import EdgeRecord
 from .indirect import Indirect
-from .secondary_edges import OFFSET
+from .secondary_edges import CURVED
 
 
 def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
@@ -65,7 +65,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
 
         # Light passes just outside it, and meets the receiver beyond.
         scale = dr.max(dr.abs(edge.p))
-        o = edge.p + n * dr.maximum(OFFSET * dr.select(infinite, 0, far), 2e-6 * scale)
+        o = edge.p + n * dr.maximum(CURVED * dr.select(infinite, 0, far), 2e-6 * scale)
         if edge.faces:
             o = dr.select(edge.curved, o, edge.just_outside(n))
         to_light = mi.Ray3f(o + ω * (GAP * scale), ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])

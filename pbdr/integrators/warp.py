@@ -122,7 +122,7 @@ class Field:
 
     def _hit(self, chart, row):
         """The hit again, following the shape (attached), and whether it is one."""
-        ray, _ = chart.ray(row.offset, row.drop)
+        ray = chart.ray(row.offset, row.drop)
         ray.d = row.d
         pi = hit_of(row)
         hit = pi.is_valid()
@@ -174,9 +174,9 @@ class WarpField(Field):
                 q = dr.select(odd, distance, q)
                 previous = chart.vector(offset)
                 dropped, distance = mi.Float(drop), mi.Float(q)
-            ray, inside = chart.ray(offset, drop)
-            pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=inside)
-            si = pi.compute_surface_interaction(ray, self.flags, inside)
+            ray = chart.ray(offset, drop)
+            pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
+            si = pi.compute_surface_interaction(ray, self.flags)
             narrow = chart.narrow(si)
             B, s = self.measure.eval(ray, pi, si, narrow if S.debiased else None)
             gain = mi.Float(1)
@@ -184,8 +184,9 @@ class WarpField(Field):
                 gain = self.measure.gain(ray, pi, si, s, narrow)
             d = mi.Vector3f(si.p - ray.o)
             t = dr.norm(d)
-            B = dr.select(inside, S.contrast * narrow * s if S.debiased else B, 0)
-            pi.t = dr.select(inside & pi.is_valid(), t, dr.inf)
+            if dr.hint(S.debiased, mode="scalar"):
+                B = S.contrast * narrow * s
+            pi.t = dr.select(pi.is_valid(), t, dr.inf)
             e = dr.exp(q)
             bottom = dr.maximum(e - 1 + B, 1e-4)
             density, score = self._mixture(q)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .cases import CASES, Case, T, camera, case, diffuse, environment, film, glow, rgb, world
-from .meshes import mesh_file
+from .meshes import as_file, knobbly_ball, mesh_file
 
 
 def outline(
@@ -67,6 +67,14 @@ for _rows, _normals, _name in ((100, True, "fine_mesh"), (200, False, "fine_flat
         "translate_x",
         lambda rows=_rows, normals=_normals: {**mesh_file(rows, seam=True, normals=normals), "emitter": glow()},
     )
+outline(
+    "folded_mesh",
+    "shape.vertex_positions",
+    "translate_x",
+    lambda: {**as_file(knobbly_ball(190), False), "emitter": glow()},
+    lambda: camera(origin=(0, 4, 5)),
+    0.01,
+)
 outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 
