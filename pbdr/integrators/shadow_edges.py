@@ -68,7 +68,9 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         o = edge.p + n * dr.maximum(CURVED * dr.select(infinite, 0, far), 2e-6 * scale)
         if edge.faces:
             o = dr.select(edge.curved, o, edge.just_outside(n))
-        to_light = mi.Ray3f(o + ω * (GAP * scale), ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, [])
+        to_light = mi.Ray3f(
+            o + ω * (GAP * scale), ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, []
+        )
         active &= ~scene.ray_test(to_light, coherent=False, active=active)
         away = mi.Ray3f(o - ω * (GAP * scale), -ω, time)
         landed = scene.ray_intersect_preliminary(away, coherent=False, reorder=False, active=active)

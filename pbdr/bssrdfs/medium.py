@@ -1,0 +1,94 @@
+"""Homogeneous medium behind a smooth dielectric boundary, and the numbers that diffusion asks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from .fresnel import first_moment, second_moment
+
+THINNEST = 1e-6  # least reduced extinction that diffusion divides by
+CLEAREST = 1e-8  # and least absorption relative to it
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Coefficients per unit of length, each a Dr.Jit value or array (all of one type, a channel an entry).
+
+    Attributes:
+        sigma_a, sigma_s: absorption and scattering coefficient.
+        g: mean cosine of the phase function, in (-1, 1).
+        eta: index of refraction relative to the outside, > 1 for most materials.
+    """
+
+    sigma_a: Any
+    sigma_s: Any
+    g: Any
+    eta: Any
+
+    @property
+    def reduced_scattering(self) -> Any:
+        """σs' = (1 - g) σs."""
+        return (1 - self.g) * self.sigma_s
+
+    @property
+    def reduced_extinction(self) -> Any:
+        """σt' = σa + σs'."""
+        return self.sigma_a + self.reduced_scattering
+
+    @property
+    def reduced_albedo(self) -> Any:
+        """α' = σs' / σt'."""
+        return self.reduced_scattering / dr.maximum(self.reduced_extinction, THINNEST)
+
+    @property
+    def internal_moments(self) -> tuple[Any, Any]:
+        """Fresnel moments C1, C2 of light that meets the boundary from inside."""
+        return first_moment(self.eta), second_moment(self.eta)
+
+
+def from_albedo(albedo: Any, radius: Any, eta: Any, profile: type, g: Any = 0.0) -> Medium:
+    """The medium with total diffuse reflectance ``albedo`` under ``profile`` and mean free path ``radius``.
+
+    ``radius`` is 1 / σt', the transport mean free path. Inverts ``profile.reflectance(α', η)``, which
+    grows with α'; derivatives are those of the implicit function, dα'/dA = 1 / (dA/dα').
+
+    Args:
+        albedo: in [0, 1).
+        radius: > 0, units of length.
+        profile: a class of `pbdr.bssrdfs` with a static ``reflectance``.
+    """
+    with dr.suspend_grad():
+        target, index = dr.detach(albedo), dr.detach(eta)
+        low, high = target * 0, target * 0 + 1
+        for _ in range(26):
+            middle = 0.5 * (low + high)
+            below = profile.reflectance(middle, index) < target
+            low, high = dr.select(below, middle, low), dr.select(below, high, middle)
+        found = 0.5 * (low + high)
+    slope = _slope(profile, found, index)
+    # One attached Newton step: its value is that of the root, its derivative the implicit one.
+    residual = albedo - profile.reflectance(dr.detach(found), eta)
+    alpha = found + (residual - dr.detach(residual)) / slope
+    extinction = dr.rcp(radius)
+    return Medium((1 - alpha) * extinction, alpha * extinction / (1 - g), albedo * 0 + g, albedo * 0 + eta)
+
+
+def to_albedo(medium: Medium, profile: type) -> tuple[Any, Any]:
+    """(albedo, radius): the inverse of `from_albedo`."""
+    albedo = profile.reflectance(medium.reduced_albedo, medium.eta)
+    return albedo, dr.rcp(dr.maximum(medium.reduced_extinction, THINNEST))
+
+
+def _slope(profile: type, alpha: Any, eta: Any) -> Any:
+    """Detached dA/dα'."""
+    with dr.resume_grad():
+        at = type(alpha)(dr.detach(alpha))
+        dr.enable_grad(at)
+        value = profile.reflectance(at, dr.detach(eta))
+        dr.set_grad(at, 1)
+        slope = dr.forward_to(value, flags=dr.ADFlag.ClearInterior)
+    return dr.maximum(dr.detach(slope), THINNEST)
