@@ -18,6 +18,7 @@ from .core.errors import InputError
 PLUGINS: dict[str, tuple[str, str]] = {
     "prb_edge": ("integrator", "pbdr.integrators.prb_edge:EdgeIntegrator"),
     "prb_reparam": ("integrator", "pbdr.integrators.prb_reparam:ReparamIntegrator"),
+    "subsurface": ("bsdf", "pbdr.bssrdfs.subsurface:Subsurface"),
 }
 
 _registered: set[str] = set()  # variants done

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
-import mitsuba as mi
 
 from .fresnel import first_moment, second_moment
 

@@ -33,15 +33,15 @@ class PhotonBeamDiffusion:
     The model is not energy-conserving: up to 1.03 comes back of a medium that does not absorb.
 
     Args:
-        medium: coefficients; ``g`` and ``eta`` the same everywhere.
+        medium: coefficients; ``g`` and ``eta`` are Python numbers (else they are read from the device,
+            which a recorded loop does not allow), and carry no derivative.
     """
 
     def __init__(self, medium: Medium):
         self.medium = medium
         self.extinction = dr.maximum(medium.sigma_a + medium.sigma_s, THINNEST)
         self.alpha = medium.sigma_s / self.extinction
-        g, eta = (float(dr.detach(dr.ravel(x))[0]) for x in (medium.g + self.alpha * 0, medium.eta + self.alpha * 0))
-        self.table = _Table.of(g, eta)
+        self.table = _Table.of(_number(medium.g), _number(medium.eta))
 
     def eval(self, r: Any) -> Any:
         """R(r) per unit of area."""
@@ -143,6 +143,10 @@ class _Table:
         root = dr.sqrt(dr.maximum(dr.square(a) + 2 * (b - a) * rest, 0))
         t = dr.clip(2 * rest / dr.maximum(a + root, 1e-30), 0, 1)
         return dr.lerp(start, stop, t)
+
+
+def _number(x: Any) -> float:
+    return float(x) if isinstance(x, (int, float)) else float(dr.detach(dr.ravel(x))[0])
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,7 +8,6 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-
 HAIR = 3e-7  # float32's resolution of a position, 5 ulp
 GAP = 3e-6  # of a view ray, left out at both ends
 

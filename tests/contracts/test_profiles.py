@@ -1,5 +1,7 @@
 """The contract of diffusion profiles: `eval`, `sample`, `pdf` and `effective_albedo` belong to one another."""
 
+import itertools
+
 import drjit as dr
 import mitsuba as mi
 import numpy as np
@@ -61,7 +63,7 @@ def test_samples_follow_the_density(name):
         edges = np.asarray(p.sample(mi.Float(np.arange(1, 20) / 20)), np.float64)
         assert (np.diff(np.asarray(p.sample(u))) >= 0).mean() > 0.98 or "Dipole" in name  # grows with u
         edges = np.r_[1e-7, np.sort(edges), 1e6]
-        expected = np.array([over_the_plane(p.pdf, (a, b)) for a, b in zip(edges, edges[1:])])
+        expected = np.array([over_the_plane(p.pdf, (a, b)) for a, b in itertools.pairwise(edges)])
         counts, _ = np.histogram(r, edges)
         assert stats.chisquare(counts, expected / expected.sum() * counts.sum()).pvalue > 1e-4
         assert counts.sum() >= 39990

@@ -1,0 +1,267 @@
+"""`subsurface`: a translucent material under a rough dielectric boundary.
+
+A separable BSSRDF :cite:`jensen2001practical`
+
+    S(x_o, ω_o, x_i, ω_i) = (1 - F(ω_o)) R(|x_o - x_i|) S_w(ω_i),   S_w = (1 - F(ω_i)) / (π - 2π C₁(1/η))
+
+beside the reflection of a microfacet boundary. This module holds what belongs to one point: the
+parameters, the boundary, and the *local* form of the material, its limit for a mean free path of 0,
+in which R is a Dirac function of mass A. Integrators without transport through the object see that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import InputError, UnsupportedError, near_matches, warn_once
+from .dipole import BetterDipole, Dipole
+from .fresnel import first_moment
+from .medium import Medium, from_albedo
+from .normalized_diffusion import NormalizedDiffusion
+from .photon_beam import PhotonBeamDiffusion
+
+PROFILES = {
+    "normalized_diffusion": NormalizedDiffusion,
+    "dipole": Dipole,
+    "better_dipole": BetterDipole,
+    "photon_beam_diffusion": PhotonBeamDiffusion,
+}
+SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
+BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
+
+
+class Subsurface(mi.BSDF):
+    """Translucent material.
+
+    Args (plugin parameters; colours and floats may be textures or mesh attributes):
+        profile: ``normalized_diffusion`` (default), ``dipole``, ``better_dipole``, ``photon_beam_diffusion``.
+        albedo, radius: total diffuse reflectance and mean free path (scene units), or
+        sigma_a, sigma_s, g: coefficients per scene unit and mean cosine (default 0); what the other
+            pair gives then follows from the profile.
+        int_ior, ext_ior: indices of refraction (default 1.3 and 1).
+        alpha: roughness of the boundary (GGX, default 0.1; 0 is smooth).
+        scale: factor on the coefficients, or divisor of the radius (default 1).
+
+    What it cannot do yet: no integrator carries light through the object, all of them see the local
+    form (one warning says so), and derivatives that would need the transport are refused.
+    """
+
+    def __init__(self, props: Any):
+        mi.BSDF.__init__(self, props)
+        name = props.get("profile", "normalized_diffusion")
+        if name == "random_walk":
+            raise UnsupportedError("subsurface: profile 'random_walk' is not available yet; use 'better_dipole'.")
+        if name not in PROFILES:
+            raise InputError(
+                f"subsurface: unknown profile '{name}'.{near_matches(name, PROFILES)} Known: {list(PROFILES)}."
+            )
+        self.profile = name
+        physical = [k for k in BY_COEFFICIENT if props.has_property(k)]
+        direct = [k for k in BY_ALBEDO if props.has_property(k)]
+        if physical and direct:
+            raise InputError(
+                f"subsurface: give either {' and '.join(BY_ALBEDO)}, or {' and '.join(BY_COEFFICIENT)} (and g), not"
+                f" {' with '.join(direct + physical)}."
+            )
+        if len(physical) == 1:
+            raise InputError(f"subsurface: '{physical[0]}' is given without the other of {BY_COEFFICIENT}.")
+        self.physical = bool(physical)
+        if not self.physical and name != "normalized_diffusion" and props.has_property("g"):
+            raise InputError("subsurface: 'g' needs sigma_a and sigma_s; radius is the transport mean free path.")
+        textures = {"alpha": props.get_texture("alpha", 0.1)}
+        if self.physical:
+            textures |= {k: props.get_unbounded_texture(k) for k in BY_COEFFICIENT}
+            textures["g"] = props.get_unbounded_texture("g", 0.0)
+        else:
+            textures["albedo"] = props.get_texture("albedo", 0.5)
+            textures["radius"] = props.get_unbounded_texture("radius", 1.0)
+        self.textures = textures
+        interior, exterior = float(props.get("int_ior", 1.3)), float(props.get("ext_ior", 1.0))
+        if not (exterior > 0 and 0.5 <= interior / exterior <= 3):
+            raise InputError(f"subsurface: int_ior / ext_ior must lie in [0.5, 3], got {interior} / {exterior}.")
+        self.index = interior / exterior  # for what is tabulated
+        self.eta = mi.Float(self.index)
+        self.scale = mi.Float(float(props.get("scale", 1.0)))
+        self.asymmetry = self._number_of("g") if self.physical and name == "photon_beam_diffusion" else 0.0
+        alpha = textures["alpha"]
+        self.smooth = not alpha.is_spatially_varying() and float(dr.detach(mi.Float(alpha.max()))[0]) == 0
+        self.coat = coat = mi.BSDFFlags.DeltaReflection if self.smooth else mi.BSDFFlags.GlossyReflection
+        varies = mi.BSDFFlags.SpatiallyVarying if any(t.is_spatially_varying() for t in textures.values()) else 0
+        self.m_components = [
+            coat | mi.BSDFFlags.FrontSide,
+            mi.BSDFFlags.DiffuseReflection | mi.BSDFFlags.FrontSide | varies,
+        ]
+        self.m_flags = self.m_components[0] | self.m_components[1]
+
+    # ---------------------------------------------------------------- parameters
+
+    def traverse(self, callback: Any) -> None:
+        for name, texture in self.textures.items():
+            callback.put(name, texture, mi.ParamFlags.Differentiable)
+        callback.put("eta", self.eta, mi.ParamFlags.Differentiable | mi.ParamFlags.Discontinuous)
+        callback.put("scale", self.scale, mi.ParamFlags.Differentiable)
+
+    def medium(self, si: Any, active: Any = True) -> Medium:
+        """Coefficients at a point, with derivatives (physical parameters only)."""
+        a, s, g = (
+            self.textures[k].eval(si, active) * f for k, f in (*((k, self.scale) for k in BY_COEFFICIENT), ("g", 1))
+        )
+        return Medium(a, s, g, g * 0 + self.eta)
+
+    def profile_at(self, si: Any, active: Any = True) -> Any:
+        """The diffusion profile at a point."""
+        kind = PROFILES[self.profile]
+        if not self.physical:
+            albedo, radius = (self.textures[k].eval(si, active) for k in BY_ALBEDO)
+            radius = dr.maximum(radius / self.scale, 1e-7)
+            if kind is NormalizedDiffusion:
+                return kind(albedo, radius)
+            model = BetterDipole if kind is PhotonBeamDiffusion else kind
+            medium = from_albedo(dr.clip(albedo, 0, 0.999), radius, albedo * 0 + self.eta, model)
+            return kind(Medium(medium.sigma_a, medium.sigma_s, 0.0, self.index) if model is not kind else medium)
+        medium = self.medium(si, active)
+        if kind is PhotonBeamDiffusion:
+            return kind(Medium(medium.sigma_a, medium.sigma_s, self.asymmetry, self.index))
+        if kind is NormalizedDiffusion:
+            radius = dr.rcp(dr.maximum(medium.reduced_extinction, 1e-6))
+            return kind(BetterDipole.reflectance(medium.reduced_albedo, medium.eta), radius)
+        return kind(medium)
+
+    def albedo_at(self, si: Any, active: Any = True) -> Any:
+        """Total diffuse reflectance at a point, in [0, 1]."""
+        albedo = (
+            self.profile_at(si, active).effective_albedo()
+            if self.physical
+            else self.textures["albedo"].eval(si, active)
+        )
+        return dr.clip(albedo, 0, 1)
+
+    def _number_of(self, name: str) -> float:
+        texture = self.textures[name]
+        if texture.is_spatially_varying():
+            raise InputError(
+                f"subsurface: photon_beam_diffusion has a table for each '{name}', which cannot be a texture."
+            )
+        return float(dr.detach(mi.Float(texture.mean()))[0])
+
+    def parameters_changed(self, keys: list[str]) -> None:
+        self.index = float(dr.detach(self.eta)[0])
+        if self.physical and self.profile == "photon_beam_diffusion":
+            self.asymmetry = self._number_of("g")
+
+    def has_attribute(self, name: str, active: Any = True) -> Any:
+        return mi.Bool(name in self.textures)
+
+    def eval_attribute(self, name: str, si: Any, active: Any = True) -> Any:
+        return self.textures[name].eval(si, active)
+
+    def eval_attribute_1(self, name: str, si: Any, active: Any = True) -> Any:
+        return self.textures[name].eval_1(si, active)
+
+    def eval_attribute_3(self, name: str, si: Any, active: Any = True) -> Any:
+        return self.textures[name].eval_3(si, active)
+
+    def eval_diffuse_reflectance(self, si: Any, active: Any = True) -> Any:
+        return self.albedo_at(si, active)
+
+    # ---------------------------------------------------------------- local form
+
+    def eval(self, ctx: Any, si: Any, wo: Any, active: Any = True) -> Any:
+        return self.eval_pdf(ctx, si, wo, active)[0]
+
+    def pdf(self, ctx: Any, si: Any, wo: Any, active: Any = True) -> Any:
+        return self.eval_pdf(ctx, si, wo, active)[1]
+
+    def eval_pdf(self, ctx: Any, si: Any, wo: Any, active: Any = True) -> tuple[Any, Any]:
+        self._say_what_is_lost()
+        glossy, diffuse = self._wanted(ctx)
+        cos_o, cos_i = mi.Frame3f.cos_theta(wo), mi.Frame3f.cos_theta(si.wi)
+        active = mi.Bool(active) & (cos_o > 0) & (cos_i > 0)
+        value, pdf = mi.Spectrum(0), mi.Float(0)
+        share = self._share(si, glossy, diffuse)
+        if diffuse:
+            through = (1 - self._fresnel(cos_i)) * (1 - self._fresnel(cos_o))
+            value += self.albedo_at(si, active) * (through * cos_o / (dr.pi * (1 - 2 * first_moment(dr.rcp(self.eta)))))
+            pdf += (1 - share) * dr.inv_pi * cos_o
+        if glossy and not self.smooth:
+            m = dr.normalize(wo + si.wi)
+            facets = self._facets(si, active)
+            F = self._fresnel(dr.dot(si.wi, m))
+            value += F * facets.eval(m) * facets.G(si.wi, wo, m) / (4 * cos_i)
+            pdf += share * facets.pdf(si.wi, m) / (4 * dr.dot(wo, m))
+        return dr.select(active, value, 0), dr.select(active, dr.detach(pdf), 0)
+
+    def sample(self, ctx: Any, si: Any, sample1: Any, sample2: Any, active: Any = True) -> tuple[Any, Any]:
+        glossy, diffuse = self._wanted(ctx)
+        cos_i = mi.Frame3f.cos_theta(si.wi)
+        active = mi.Bool(active) & (cos_i > 0) & (glossy or diffuse)
+        share = self._share(si, glossy, diffuse)
+        coat = sample1 < share
+        with dr.suspend_grad():
+            if self.smooth:
+                reflected = mi.reflect(si.wi)
+            else:
+                m, _ = self._facets(si, active).sample(si.wi, sample2)
+                reflected = mi.reflect(si.wi, m)
+            wo = dr.select(coat, reflected, mi.warp.square_to_cosine_hemisphere(sample2))
+        bs = dr.zeros(mi.BSDFSample3f)
+        bs.wo, bs.eta = wo, mi.Float(1)
+        bs.sampled_component = dr.select(coat, mi.UInt32(0), mi.UInt32(1))
+        bs.sampled_type = dr.select(coat, mi.UInt32(+self.coat), mi.UInt32(+mi.BSDFFlags.DiffuseReflection))
+        value, bs.pdf = self.eval_pdf(ctx, si, wo, active)
+        weight = value / dr.maximum(bs.pdf, 1e-20)
+        if self.smooth:  # the Dirac lobe has the weight F / share
+            F = self._fresnel(cos_i)
+            weight = dr.select(coat, mi.Spectrum(F / dr.maximum(share, 1e-6)), weight)
+            bs.pdf = dr.select(coat, share, bs.pdf)
+        active &= (bs.pdf > 0) & (mi.Frame3f.cos_theta(wo) > 0)
+        return bs, dr.select(active, weight, 0)
+
+    def _wanted(self, ctx: Any) -> tuple[bool, bool]:
+        """Which components the caller asks for: boundary, material."""
+        return ctx.is_enabled(self.coat, 0), ctx.is_enabled(mi.BSDFFlags.DiffuseReflection, 1)
+
+    def _fresnel(self, cosine: Any) -> Any:
+        return mi.fresnel(cosine, self.eta)[0]
+
+    def _facets(self, si: Any, active: Any) -> Any:
+        alpha = dr.maximum(self.textures["alpha"].eval_1(si, active), SMOOTH)
+        return mi.MicrofacetDistribution(mi.MicrofacetType.GGX, alpha, True)
+
+    def _share(self, si: Any, glossy: bool, diffuse: bool) -> Any:
+        """Detached probability of the boundary's lobe; both components may be wanted, or one."""
+        if not (glossy and diffuse):
+            return mi.Float(1.0 if glossy else 0.0)
+        with dr.suspend_grad():
+            F = self._fresnel(dr.maximum(mi.Frame3f.cos_theta(si.wi), 0))
+            A = dr.mean(self.albedo_at(si))
+            return dr.detach(F / dr.maximum(F + (1 - F) * A, 1e-6))
+
+    def _say_what_is_lost(self) -> None:
+        """Warn once that light leaves where it entered; refuse derivatives that would silently be 0."""
+        warn_once(
+            "subsurface: this integrator carries no light through the object. It renders the limit of a small mean"
+            " free path: a diffuse surface of the same albedo under the same boundary."
+        )
+        lost = []
+        if not self.physical:
+            lost = [("radius", _attached(self.textures["radius"])), ("scale", dr.grad_enabled(self.scale))]
+        elif self.profile == "photon_beam_diffusion":
+            lost = [("g", _attached(self.textures["g"]))]
+        for name, attached in lost:
+            if attached:
+                raise UnsupportedError(
+                    f"subsurface: no integrator has the derivative of '{name}' yet: it would be 0 everywhere."
+                    " Optimize 'albedo', 'sigma_a', 'sigma_s' or 'alpha' instead."
+                )
+
+    def to_string(self) -> str:
+        return f"Subsurface[profile = {self.profile}, eta = {self.eta[0]:.4g}]"
+
+
+def _attached(texture: Any) -> bool:
+    params = mi.traverse(texture)
+    return any(dr.grad_enabled(params[k]) for k in params.keys())
