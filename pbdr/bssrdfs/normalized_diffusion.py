@@ -32,6 +32,13 @@ class NormalizedDiffusion:
         self.albedo = albedo
         self.width = radius / FITS[fit](albedo)
 
+    @classmethod
+    def of_width(cls, albedo: Any, width: Any) -> NormalizedDiffusion:
+        """The profile of a given d."""
+        profile = cls.__new__(cls)
+        profile.albedo, profile.width = albedo, width
+        return profile
+
     def eval(self, r: Any) -> Any:
         """R(r) per unit of area; derivatives with respect to albedo, radius and r."""
         x = dr.maximum(r / self.width, NEAR)

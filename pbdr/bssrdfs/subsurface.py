@@ -29,6 +29,8 @@ PROFILES = {
     "better_dipole": BetterDipole,
     "photon_beam_diffusion": PhotonBeamDiffusion,
 }
+MARK = "subsurface"  # the attribute by which a pointer to a BSDF tells that it is one of these
+TRANSPORT = mi.BSDFFlags.NonSymmetric  # in the mask of a context: the boundary alone is asked for
 SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
 BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
 
@@ -152,14 +154,28 @@ class Subsurface(mi.BSDF):
         if self.physical and self.profile == "photon_beam_diffusion":
             self.asymmetry = self._number_of("g")
 
+    # Integrators ask by name for what transport needs: calls of BSDF pointers have no other door.
+
     def has_attribute(self, name: str, active: Any = True) -> Any:
-        return mi.Bool(name in self.textures)
+        return mi.Bool(name in self.textures or name == MARK)
 
     def eval_attribute(self, name: str, si: Any, active: Any = True) -> Any:
-        return self.textures[name].eval(si, active)
+        if name in self.textures:
+            return self.textures[name].eval(si, active)
+        owner, _, field = name.partition(".")
+        profile = self.profile_at(si, active)
+        # Materials of another kind are asked, too, and answer nothing.
+        source = getattr(profile, "medium", None) if owner == "medium" else profile
+        return getattr(source, field, 0) + dr.zeros(mi.UnpolarizedSpectrum)
 
     def eval_attribute_1(self, name: str, si: Any, active: Any = True) -> Any:
-        return self.textures[name].eval_1(si, active)
+        if name in self.textures:
+            return self.textures[name].eval_1(si, active)
+        if name == "boundary.eta":
+            return mi.Float(self.eta)
+        if name == "boundary.share":
+            return self._share(si, True, True)
+        return mi.Float(list(PROFILES).index(self.profile))
 
     def eval_attribute_3(self, name: str, si: Any, active: Any = True) -> Any:
         return self.textures[name].eval_3(si, active)
@@ -176,8 +192,9 @@ class Subsurface(mi.BSDF):
         return self.eval_pdf(ctx, si, wo, active)[1]
 
     def eval_pdf(self, ctx: Any, si: Any, wo: Any, active: Any = True) -> tuple[Any, Any]:
-        self._say_what_is_lost()
         glossy, diffuse = self._wanted(ctx)
+        if diffuse:
+            self._say_what_is_lost()
         cos_o, cos_i = mi.Frame3f.cos_theta(wo), mi.Frame3f.cos_theta(si.wi)
         active = mi.Bool(active) & (cos_o > 0) & (cos_i > 0)
         value, pdf = mi.Spectrum(0), mi.Float(0)
@@ -221,7 +238,13 @@ class Subsurface(mi.BSDF):
         return bs, dr.select(active, weight, 0)
 
     def _wanted(self, ctx: Any) -> tuple[bool, bool]:
-        """Which components the caller asks for: boundary, material."""
+        """Which components the caller asks for: boundary, material.
+
+        An integrator that carries light through the object sets `TRANSPORT` in the mask: no other
+        BSDF asks for that bit, and by default it is off.
+        """
+        if ctx.is_enabled(TRANSPORT, 1):
+            return ctx.is_enabled(self.coat, 0), False
         return ctx.is_enabled(self.coat, 0), ctx.is_enabled(mi.BSDFFlags.DiffuseReflection, 1)
 
     def _fresnel(self, cosine: Any) -> Any:

@@ -67,12 +67,15 @@ def trace(
         the adjoint (origin, direction) of ``ray``.
     """
     primal = mode == dr.ADMode.Primal
-    context = mi.BSDFContext()
+    step = traits.subsurface
+    translucent = step is not None
+    context = step.context if translucent else mi.BSDFContext()
     s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, active)
 
     sensor_moves = ray_tangent is not None and not primal
     limit = max_depth if segments is None else segments
-    while dr.hint(s.active, max_iterations=max_depth, label=f"pbdr path ({mode.name})"):
+    most = 2 * max_depth if translucent and max_depth > 0 else max_depth
+    while dr.hint(s.active, max_iterations=most, label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
         # ------------------------- Current vertex -------------------------
@@ -94,7 +97,7 @@ def trace(
         if dr.hint(hide_emitters, mode="scalar"):
             active_next &= ~((s.depth == 0) & ~si.is_valid())
         with dr.resume_grad(when=not primal):
-            emission = terms.emitted(scene, si, s, active_next)
+            emission = terms.emitted(scene, si, s, active_next & ~s.entered)
         if dr.hint(first_emission is not None, mode="scalar"):
             emission = emission * dr.select(s.depth == 0, first_emission, 1)
 
@@ -106,23 +109,40 @@ def trace(
         active_em &= ds.pdf != 0
         u1 = sampler.next_1d()
         u2 = sampler.next_2d()
+        if dr.hint(translucent, mode="scalar"):
+            with dr.resume_grad(when=not primal):
+                visit = step.visit(si, bsdf, s.entered, u1, active_next)
+            u1 = visit.u
+            us = sampler.next_1d(), sampler.next_2d(), sampler.next_1d()
         if dr.hint(primal, mode="scalar"):
             # Both questions to the BSDF in one call.
             f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(context, si, si.to_local(ds.d), u1, u2, active_next)
+            if dr.hint(translucent, mode="scalar"):
+                f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:
             with dr.resume_grad():
                 ds, em_weight = terms.attach_emitter_sample(scene, si, ds, em_weight, u_em, traits, active_em)
                 f_em, pdf_em = bsdf.eval_pdf(context, si, si.to_local(ds.d), active_em)
+                if dr.hint(translucent, mode="scalar"):
+                    f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
                 mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
                 direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
             bs, weight = bsdf.sample(context, si, u1, u2, active_next)
 
         # ------------------------- BSDF sample (detached) -------------------------
+        if dr.hint(translucent, mode="scalar"):
+            bs, weight = visit.choose(bs, weight, u2)
+            entering = active_next & ~visit.coat
+            entry = step.enter(scene, si, bsdf, visit, us, entering)
+            weight = dr.select(entering, entry.weight, weight)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
         delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
         black = (weight == 0) & (bs.pdf > 0)
+        if dr.hint(translucent, mode="scalar"):
+            black &= ~entering
+            delta &= ~entering
 
         # ------------------------- Accumulate, extend the throughput -------------------------
         with dr.resume_grad(when=not primal):
@@ -153,7 +173,13 @@ def trace(
             record.put(
                 s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2)
             )
-        pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=active_next)
+        traced = active_next
+        if dr.hint(translucent, mode="scalar"):
+            traced = active_next & ~entering
+        pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=traced)
+        if dr.hint(translucent, mode="scalar"):
+            pi_next[entering] = entry.pi
+            ray_next[entering] = entry.ray
 
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):
@@ -166,6 +192,9 @@ def trace(
             with dr.resume_grad():
                 wo = terms.scattered_direction(si, ray_next, si_next, traits.moving)
                 f = bsdf.eval(context, si, wo, active_next)
+                if dr.hint(translucent, mode="scalar"):
+                    f, _ = visit.evaluate(wo, f, mi.Float(1))
+                    f = dr.select(entering, step.value(si, bsdf, visit, entry, entering), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
                     _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
@@ -194,7 +223,11 @@ def trace(
         s.pdf_prev = bs.pdf
         s.delta_prev = delta
         s.it_prev = terms.reference_point(si)
-        s.depth[si.is_valid()] += 1
+        if dr.hint(translucent, mode="scalar"):
+            s.depth[si.is_valid() & ~entering] += 1
+            s.entered = entering
+        else:
+            s.depth[si.is_valid()] += 1
         s.active = active_next
         s.pi_prev = s.pi
         s.pi = pi_next

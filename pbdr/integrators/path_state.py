@@ -9,6 +9,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..scene.shapes import shapes_move
+from .subsurface_step import SubsurfaceStep, subsurface_materials
 
 
 @dataclass
@@ -35,6 +36,7 @@ class PathState:
     it_prev: Any  # Interaction3f: the vertex before, as emitters see it (detached)
     pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
     delta_prev: Any  # Bool: that sample was a Dirac one
+    entered: Any  # Bool: the current vertex is where light entered a translucent object
     active: Any  # Bool
 
 
@@ -57,6 +59,7 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> P
         it_prev=dr.zeros(mi.Interaction3f),
         pdf_prev=mi.Float(1),
         delta_prev=mi.Bool(True),
+        entered=mi.Bool(False),
         active=mi.Bool(active),
     )
 
@@ -77,6 +80,8 @@ class SceneTraits:
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
+        materials = subsurface_materials(scene)
+        self.subsurface = SubsurfaceStep(materials) if materials else None
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
 
 

@@ -1,0 +1,143 @@
+"""The step of a path through a translucent object.
+
+A path that reaches a `subsurface` material is reflected at its boundary, or goes on at another point
+x_i of the object, from which it leaves as from a diffuse surface. That point is a vertex of the loop
+like any other, without a segment that leads to it:
+
+    L(x_o) ⊃ (1 - F(ω_o)) ∫_A R(|x_o - x_i|) ∫ S_w(ω_i) L(x_i, ω_i) cosθ_i dω_i dA(x_i),
+
+S_w = (1 - F) / (π (1 - 2 C₁(1/η))). Points are drawn by `bssrdfs.probe`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..bssrdfs.fresnel import first_moment
+from ..bssrdfs.medium import Medium
+from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
+from ..bssrdfs.photon_beam import PhotonBeamDiffusion
+from ..bssrdfs.probe import sample_entry
+from ..bssrdfs.subsurface import MARK, PROFILES, TRANSPORT
+from ..core.errors import UnsupportedError
+
+
+def subsurface_materials(scene: Any) -> list[Any]:
+    """The `subsurface` BSDFs of a scene."""
+    bsdfs = [s.bsdf() for s in scene.shapes()]
+    return [b for b in bsdfs if type(b).__name__ == "Subsurface" and hasattr(b, "profile_at")]
+
+
+class SubsurfaceStep:
+    """What the path loop asks at vertices of translucent objects.
+
+    A plain class: Dr.Jit would treat a dataclass as part of the loop state.
+    """
+
+    def __init__(self, materials: list[Any]):
+        self.kinds = sorted({m.profile for m in materials}, key=list(PROFILES).index)
+        self.constants = {m.profile: (m.asymmetry, m.index) for m in materials}
+        tabulated = {(m.asymmetry, m.index) for m in materials if m.profile == "photon_beam_diffusion"}
+        if len(tabulated) > 1:
+            raise UnsupportedError(
+                f"subsurface: photon_beam_diffusion with several (g, eta) in one scene, {sorted(tabulated)}: each needs"
+                " a table of its own. Give the materials the same, or use better_dipole."
+            )
+        self.context = mi.BSDFContext()
+        self.context.type_mask |= int(TRANSPORT)
+
+    def visit(self, si: Any, bsdf: Any, entered: Any, u: Any, active: Any) -> Visit:
+        """Classify the current vertex; ``u`` chooses between boundary and object."""
+        translucent = bsdf.has_attribute(MARK, active)
+        leaving = active & translucent & ~entered
+        share = dr.select(leaving, dr.detach(bsdf.eval_attribute_1("boundary.share", si, leaving)), 1)
+        eta = dr.select(translucent & active, bsdf.eval_attribute_1("boundary.eta", si, active & translucent), 1.3)
+        return Visit(leaving, entered & active, share, eta, u)
+
+    def profiles(self, si: Any, bsdf: Any, active: Any):
+        """(profile, mask) per kind that the scene has."""
+        for name in self.kinds:
+            kind = PROFILES[name]
+            number = bsdf.eval_attribute_1("profile", si, active)
+            mask = active & (number == list(PROFILES).index(name))
+            if kind is NormalizedDiffusion:
+                albedo, width = (
+                    mi.Spectrum(bsdf.eval_attribute(f"profile.{k}", si, mask)) for k in ("albedo", "width")
+                )
+                yield NormalizedDiffusion.of_width(albedo, dr.select(mask, width, 1)), mask
+                continue
+            a, s, g, eta = (
+                mi.Spectrum(bsdf.eval_attribute(f"medium.{k}", si, mask)) for k in ("sigma_a", "sigma_s", "g", "eta")
+            )
+            a, s, eta = dr.select(mask, a, 1), dr.select(mask, s, 1), dr.select(mask, eta, 1.3)
+            if kind is PhotonBeamDiffusion:
+                g, eta = self.constants[name]
+            yield kind(Medium(a, s, g, eta)), mask
+
+    def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, active: Any) -> Entry:
+        """Sample where the light has entered, of lanes that did not choose the boundary."""
+        u_axis, u_disk, u_keep = us
+        entry = Entry(
+            mi.Ray3f(si.spawn_ray(si.n)), dr.zeros(mi.PreliminaryIntersection3f), mi.Point3f(si.p), mi.Spectrum(0)
+        )
+        inside = 1 - visit.fresnel(si.wi)
+        for profile, mask in self.profiles(si, bsdf, active):
+            e = sample_entry(scene, si, profile, u_axis, u_disk, u_keep, mask)
+            found = mask & e.found
+            entry.ray[found] = e.ray
+            entry.pi[found] = e.pi
+            entry.weight[found] = e.weight * (inside / (1 - visit.share))
+        x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
+        entry.p = x.p
+        return entry
+
+    def value(self, si: Any, bsdf: Any, visit: Visit, entry: Entry, active: Any) -> Any:
+        """(1 - F) R(|x_o - x_i|), attached to the parameters of the material."""
+        total, r = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p))
+        for profile, mask in self.profiles(si, bsdf, active):
+            total += dr.select(mask, profile.eval(mi.Float(r)), 0)
+        return total * (1 - visit.fresnel(si.wi))
+
+
+class Visit:
+    """The current vertex: ``leaving`` the object (x_o), or ``entered`` (x_i), or neither."""
+
+    def __init__(self, leaving: Any, entered: Any, share: Any, eta: Any, u: Any):
+        self.leaving, self.entered, self.share, self.eta = leaving, entered, share, eta
+        self.coat = ~leaving | (u < share)
+        self.u = dr.select(leaving & self.coat, u / share, u)
+
+    def fresnel(self, w: Any) -> Any:
+        return mi.fresnel(dr.maximum(mi.Frame3f.cos_theta(w), 0), self.eta)[0]
+
+    def leaves_as(self, wo: Any) -> Any:
+        """S_w(ω) cosθ."""
+        cos = dr.maximum(mi.Frame3f.cos_theta(wo), 0)
+        return (1 - self.fresnel(wo)) * cos / (dr.pi * (1 - 2 * first_moment(dr.rcp(self.eta))))
+
+    def evaluate(self, wo: Any, f: Any, pdf: Any) -> tuple[Any, Any]:
+        """Value (with the cosine) and density for a direction, from those of the BSDF."""
+        cos = dr.maximum(mi.Frame3f.cos_theta(wo), 0)
+        f = dr.select(self.entered, mi.Spectrum(self.leaves_as(wo)), f)
+        return f, dr.select(self.entered, dr.inv_pi * cos, pdf * self.share)
+
+    def choose(self, bs: Any, weight: Any, u: Any) -> tuple[Any, Any]:
+        """The sample of the BSDF, or a cosine-weighted direction from x_i."""
+        wo = mi.warp.square_to_cosine_hemisphere(u)
+        pdf = dr.maximum(mi.warp.square_to_cosine_hemisphere_pdf(wo), 1e-8)
+        bs.wo = dr.select(self.entered, wo, bs.wo)
+        bs.eta = dr.select(self.entered, 1, bs.eta)
+        bs.sampled_type = dr.select(self.entered, mi.UInt32(+mi.BSDFFlags.DiffuseReflection), bs.sampled_type)
+        bs.pdf = dr.select(self.entered, pdf, bs.pdf * self.share)
+        weight = dr.select(self.entered, mi.Spectrum(dr.detach(self.leaves_as(wo)) / pdf), weight / self.share)
+        return bs, weight
+
+
+class Entry:
+    """A point x_i: the hit, its position, and (1 - F) R over its density."""
+
+    def __init__(self, ray: Any, pi: Any, p: Any, weight: Any):
+        self.ray, self.pi, self.p, self.weight = ray, pi, p, weight
