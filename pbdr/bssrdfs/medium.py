@@ -85,6 +85,7 @@ def to_albedo(medium: Medium, profile: type) -> tuple[Any, Any]:
 
 def _slope(profile: type, alpha: Any, eta: Any) -> Any:
     """Detached dA/dα', by a difference: no AD inside the calls of recorded loops."""
-    low, high = dr.maximum(alpha - STEP, 0), dr.minimum(alpha + STEP, 1)
+    step = dr.minimum(STEP, 0.05 * (1 - alpha) + 1e-6)  # A(α') behaves like a root beside 1
+    low, high = dr.maximum(alpha - step, 0), dr.minimum(alpha + step, 1)
     rise = profile.reflectance(high, eta) - profile.reflectance(low, eta)
     return dr.maximum(dr.detach(rise / (high - low)), THINNEST)

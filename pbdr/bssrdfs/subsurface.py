@@ -17,20 +17,13 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError, near_matches, warn_once
-from .dipole import BetterDipole, Dipole
+from .dipole import BetterDipole
 from .fresnel import first_moment
 from .medium import Medium, from_albedo
+from .names import MARK, PROFILES, transport_flag
 from .normalized_diffusion import NormalizedDiffusion
 from .photon_beam import PhotonBeamDiffusion
 
-PROFILES = {
-    "normalized_diffusion": NormalizedDiffusion,
-    "dipole": Dipole,
-    "better_dipole": BetterDipole,
-    "photon_beam_diffusion": PhotonBeamDiffusion,
-}
-MARK = "subsurface"  # the attribute by which a pointer to a BSDF tells that it is one of these
-TRANSPORT = mi.BSDFFlags.NonSymmetric  # in the mask of a context: the boundary alone is asked for
 SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
 BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
 
@@ -47,8 +40,11 @@ class Subsurface(mi.BSDF):
         alpha: roughness of the boundary (GGX, default 0.1; 0 is smooth).
         scale: factor on the coefficients, or divisor of the radius (default 1).
 
-    What it cannot do yet: no integrator carries light through the object, all of them see the local
-    form (one warning says so), and derivatives that would need the transport are refused.
+    `prb_edge` and `prb_reparam` carry light through the object, and differentiate all parameters (of
+    photon_beam_diffusion: not g and eta); derivatives of geometry are refused. Other integrators, and a
+    material inside another BSDF (``twosided``, ``mask``, ...), see the local form; one warning says so.
+    Profiles are those of a plane: on thin or strongly curved parts they lose light. Objects must be
+    closed, each a shape of its own.
     """
 
     def __init__(self, props: Any):
@@ -61,8 +57,8 @@ class Subsurface(mi.BSDF):
                 f"subsurface: unknown profile '{name}'.{near_matches(name, PROFILES)} Known: {list(PROFILES)}."
             )
         self.profile = name
-        physical = [k for k in BY_COEFFICIENT if props.has_property(k)]
-        direct = [k for k in BY_ALBEDO if props.has_property(k)]
+        physical = [k for k in BY_COEFFICIENT if k in props]
+        direct = [k for k in BY_ALBEDO if k in props]
         if physical and direct:
             raise InputError(
                 f"subsurface: give either {' and '.join(BY_ALBEDO)}, or {' and '.join(BY_COEFFICIENT)} (and g), not"
@@ -71,7 +67,7 @@ class Subsurface(mi.BSDF):
         if len(physical) == 1:
             raise InputError(f"subsurface: '{physical[0]}' is given without the other of {BY_COEFFICIENT}.")
         self.physical = bool(physical)
-        if not self.physical and name != "normalized_diffusion" and props.has_property("g"):
+        if not self.physical and name != "normalized_diffusion" and "g" in props:
             raise InputError("subsurface: 'g' needs sigma_a and sigma_s; radius is the transport mean free path.")
         textures = {"alpha": props.get_texture("alpha", 0.1)}
         if self.physical:
@@ -116,6 +112,7 @@ class Subsurface(mi.BSDF):
     def profile_at(self, si: Any, active: Any = True) -> Any:
         """The diffusion profile at a point."""
         kind = PROFILES[self.profile]
+        self._refuse_tabulated()
         if not self.physical:
             albedo, radius = (self.textures[k].eval(si, active) for k in BY_ALBEDO)
             radius = dr.maximum(radius / self.scale, 1e-7)
@@ -148,6 +145,15 @@ class Subsurface(mi.BSDF):
                 f"subsurface: photon_beam_diffusion has a table for each '{name}', which cannot be a texture."
             )
         return float(dr.detach(mi.Float(texture.mean()))[0])
+
+    def _refuse_tabulated(self) -> None:
+        """The table of photon beam diffusion has no derivative with respect to what it was made for."""
+        attached = dr.grad_enabled(self.eta) or (self.physical and _attached(self.textures["g"]))
+        if self.profile == "photon_beam_diffusion" and attached:
+            raise UnsupportedError(
+                "subsurface: photon_beam_diffusion has no derivative with respect to 'g' and 'eta', which select its"
+                " table. Use better_dipole."
+            )
 
     def parameters_changed(self, keys: list[str]) -> None:
         self.index = float(dr.detach(self.eta)[0])
@@ -240,10 +246,10 @@ class Subsurface(mi.BSDF):
     def _wanted(self, ctx: Any) -> tuple[bool, bool]:
         """Which components the caller asks for: boundary, material.
 
-        An integrator that carries light through the object sets `TRANSPORT` in the mask: no other
-        BSDF asks for that bit, and by default it is off.
+        An integrator that carries light through the object sets `names.transport_flag` in the mask,
+        which is off by default.
         """
-        if ctx.is_enabled(TRANSPORT, 1):
+        if ctx.is_enabled(transport_flag(), 1):
             return ctx.is_enabled(self.coat, 0), False
         return ctx.is_enabled(self.coat, 0), ctx.is_enabled(mi.BSDFFlags.DiffuseReflection, 1)
 
@@ -266,19 +272,16 @@ class Subsurface(mi.BSDF):
     def _say_what_is_lost(self) -> None:
         """Warn once that light leaves where it entered; refuse derivatives that would silently be 0."""
         warn_once(
-            "subsurface: this integrator carries no light through the object. It renders the limit of a small mean"
-            " free path: a diffuse surface of the same albedo under the same boundary."
+            "subsurface: this integrator carries no light through the object (prb_edge and prb_reparam do). It renders the"
+            " limit of a small mean free path: a diffuse surface of the same albedo under the same boundary."
         )
-        lost = []
-        if not self.physical:
-            lost = [("radius", _attached(self.textures["radius"])), ("scale", dr.grad_enabled(self.scale))]
-        elif self.profile == "photon_beam_diffusion":
-            lost = [("g", _attached(self.textures["g"]))]
-        for name, attached in lost:
+        if self.physical:
+            return
+        for name, attached in (("radius", _attached(self.textures["radius"])), ("scale", dr.grad_enabled(self.scale))):
             if attached:
                 raise UnsupportedError(
-                    f"subsurface: no integrator has the derivative of '{name}' yet: it would be 0 everywhere."
-                    " Optimize 'albedo', 'sigma_a', 'sigma_s' or 'alpha' instead."
+                    f"subsurface: this integrator has no derivative of '{name}', it would be 0 everywhere. Use prb_edge"
+                    " or prb_reparam."
                 )
 
     def to_string(self) -> str:

@@ -23,7 +23,8 @@ class Capabilities:
         primary_visibility, indirect_visibility: outlines seen by the sensor; from the path's vertices.
         delta_lights: shadows of point-like lights.
         specular_chains: outlines seen in perfect mirrors and through smooth glass.
-        subsurface, volumes: transport inside objects.
+        subsurface: transport inside objects; derivatives of materials and radiances, not of geometry.
+        volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
         sensors: class names of the sensors that moving geometry may be seen through.
@@ -55,6 +56,7 @@ EDGE = Capabilities(
     indirect_visibility=True,
     delta_lights=True,
     specular_chains=True,
+    subsurface=True,
     camera=True,
     sensors=PROJECTIVE,
 )
@@ -62,6 +64,7 @@ REPARAM = Capabilities(
     moving_geometry=True,
     primary_visibility=True,
     indirect_visibility=True,
+    subsurface=True,
     distance_fields=True,
     sensors=PROJECTIVE,
 )

@@ -18,17 +18,37 @@ import mitsuba as mi
 
 from ..bssrdfs.fresnel import first_moment
 from ..bssrdfs.medium import Medium
+from ..bssrdfs.names import MARK, PROFILES, transport_flag
 from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
 from ..bssrdfs.photon_beam import PhotonBeamDiffusion
 from ..bssrdfs.probe import sample_entry
-from ..bssrdfs.subsurface import MARK, PROFILES, TRANSPORT
 from ..core.errors import UnsupportedError
+from ..scene.lights import lights_move
+from ..scene.sensors import sensor_moves
+from ..scene.shapes import shapes_move
 
 
 def subsurface_materials(scene: Any) -> list[Any]:
     """The `subsurface` BSDFs of a scene."""
     bsdfs = [s.bsdf() for s in scene.shapes()]
     return [b for b in bsdfs if type(b).__name__ == "Subsurface" and hasattr(b, "profile_at")]
+
+
+def require_rest(scene: Any, sensor: Any) -> None:
+    """Refuse derivatives of geometry in scenes with translucent objects.
+
+    Raises:
+        UnsupportedError: shapes, sensor or lights are attached to the AD graph.
+    """
+    if not subsurface_materials(scene):
+        return
+    moving = {"a shape": shapes_move(scene), "the sensor": sensor_moves(sensor), "a light": lights_move(scene)}
+    names = [k for k, moves in moving.items() if moves]
+    if names:
+        raise UnsupportedError(
+            f"{' and '.join(names)} moves in a scene with a subsurface material: the derivative of what is seen through"
+            " the material is not available yet, only those of materials, textures and radiances."
+        )
 
 
 class SubsurfaceStep:
@@ -47,7 +67,7 @@ class SubsurfaceStep:
                 " a table of its own. Give the materials the same, or use better_dipole."
             )
         self.context = mi.BSDFContext()
-        self.context.type_mask |= int(TRANSPORT)
+        self.context.type_mask |= int(transport_flag())
 
     def visit(self, si: Any, bsdf: Any, entered: Any, u: Any, active: Any) -> Visit:
         """Classify the current vertex; ``u`` chooses between boundary and object."""
