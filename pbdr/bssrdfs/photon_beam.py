@@ -8,6 +8,7 @@ belong to one another.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
@@ -19,6 +20,7 @@ from .medium import THINNEST, Medium
 
 ALBEDOS, RADII = 100, 96
 FIRST_RADIUS, GROWTH = 2.5e-3, 1.2  # the grid of radii, 0 in front of it
+NEAREST = 1e-6 * FIRST_RADIUS
 DEPTHS = 100  # source depths of a table entry
 GROWING = 8.0  # how the grid of albedos condenses toward 1
 
@@ -41,13 +43,13 @@ class PhotonBeamDiffusion:
         self.medium = medium
         self.extinction = dr.maximum(medium.sigma_a + medium.sigma_s, THINNEST)
         self.alpha = medium.sigma_s / self.extinction
-        self.table = _Table.of(_number(medium.g), _number(medium.eta))
+        self.table = BeamTable.of(_number(medium.g), _number(medium.eta))
 
     def eval(self, r: Any) -> Any:
         """R(r) per unit of area."""
         x = r * self.extinction
         value = self.table.at(self.alpha, x)
-        return value * dr.square(self.extinction) / (2 * dr.pi * dr.maximum(x, self.table.nearest))
+        return value * dr.square(self.extinction) / (2 * dr.pi * dr.maximum(x, NEAREST))
 
     def pdf(self, r: Any) -> Any:
         """Density of `sample` per unit of area, R / A; detached."""
@@ -64,23 +66,28 @@ class PhotonBeamDiffusion:
         return self.table.total(self.alpha)
 
 
-class _Table:
-    """2πr R(r) on the grid, and its running integral over r."""
+@dataclass
+class BeamTable:
+    """2πr R(r) on the grid, and its running integral over r; a dataclass, so that `dr.freeze` finds it."""
 
-    def __init__(self, g: float, eta: float):
+    radius: Any
+    values: Any
+    running: Any
+
+    @classmethod
+    def build(cls, g: float, eta: float) -> BeamTable:
         i = np.arange(ALBEDOS) / (ALBEDOS - 1)
         albedo = (1 - np.exp(-GROWING * i)) / (1 - np.exp(-GROWING))
         radius = np.r_[0, FIRST_RADIUS * GROWTH ** np.arange(RADII - 1)]
         values = np.stack([tabulate(a, radius[1:], g, eta) for a in albedo]) * (2 * np.pi * radius[1:])
         values = np.concatenate([np.zeros((ALBEDOS, 1)), values], 1)
         running = np.cumsum(0.5 * (values[:, 1:] + values[:, :-1]) * np.diff(radius), 1)
-        self.nearest = 1e-6 * FIRST_RADIUS
-        self.radius = mi.Float(radius)
-        self.values = mi.Float(values.ravel())
-        self.running = mi.Float(np.concatenate([np.zeros((ALBEDOS, 1)), running], 1).ravel())
+        running = np.concatenate([np.zeros((ALBEDOS, 1)), running], 1)
+        return cls(*(mi.Float(x.astype(np.float32).ravel()) for x in (radius, values, running)))
 
-    @classmethod
-    def of(cls, g: float, eta: float) -> _Table:
+    @staticmethod
+    def of(g: float, eta: float) -> BeamTable:
+        """The table of a pair, built once."""
         return _tables(mi.variant(), g, eta)
 
     # ---------------------------------------------------------------- interpolation
@@ -150,8 +157,8 @@ def _number(x: Any) -> float:
 
 
 @functools.lru_cache(maxsize=32)
-def _tables(variant: str, g: float, eta: float) -> _Table:
-    return _Table(g, eta)
+def _tables(variant: str, g: float, eta: float) -> BeamTable:
+    return BeamTable.build(g, eta)
 
 
 def _gather(table: Any, index: Any) -> Any:

@@ -22,7 +22,7 @@ from .fresnel import first_moment
 from .medium import Medium, from_albedo
 from .names import MARK, PROFILES, transport_flag
 from .normalized_diffusion import NormalizedDiffusion
-from .photon_beam import PhotonBeamDiffusion
+from .photon_beam import BeamTable, PhotonBeamDiffusion
 
 SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
 BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
@@ -83,7 +83,8 @@ class Subsurface(mi.BSDF):
         self.index = interior / exterior  # for what is tabulated
         self.eta = mi.Float(self.index)
         self.scale = mi.Float(float(props.get("scale", 1.0)))
-        self.asymmetry = self._number_of("g") if self.physical and name == "photon_beam_diffusion" else 0.0
+        self.asymmetry = 0.0
+        self._tabulate()
         alpha = textures["alpha"]
         self.smooth = not alpha.is_spatially_varying() and float(dr.detach(mi.Float(alpha.max()))[0]) == 0
         self.coat = coat = mi.BSDFFlags.DeltaReflection if self.smooth else mi.BSDFFlags.GlossyReflection
@@ -155,10 +156,16 @@ class Subsurface(mi.BSDF):
                 " table. Use better_dipole."
             )
 
+    def _tabulate(self) -> None:
+        """Make the table before anything records a loop or a step, neither of which could."""
+        if self.profile == "photon_beam_diffusion":
+            self.asymmetry = self._number_of("g") if self.physical else 0.0
+            self.table = BeamTable.of(self.asymmetry, self.index)
+
     def parameters_changed(self, keys: list[str]) -> None:
-        self.index = float(dr.detach(self.eta)[0])
-        if self.physical and self.profile == "photon_beam_diffusion":
-            self.asymmetry = self._number_of("g")
+        if self.profile == "photon_beam_diffusion" and any(k.split(".")[0] in ("eta", "g") for k in keys):
+            self.index = float(dr.detach(self.eta)[0])
+            self._tabulate()
 
     # Integrators ask by name for what transport needs: calls of BSDF pointers have no other door.
 
