@@ -137,7 +137,9 @@ PARAMETERS = {
 def test_derivatives(name, kind):
     material, key, step = PARAMETERS[name]
     s = scene(material, BALL, kind, light=LAMP, floor=FLOOR)
-    report = gradcheck(s, f"s.bsdf.{key}", "uniform", step=step, spp=400, fd_spp=1600, seeds=8, required_error=0.03)
+    effort = 8 if name in ("eta", "alpha") else 1  # small derivatives: what is reflected more enters less
+    more = {"spp": 400 * effort, "fd_spp": 1600 * effort}
+    report = gradcheck(s, f"s.bsdf.{key}", "uniform", step=step, **more, seeds=8, required_error=0.03)
     assert not report.significant, report
     assert report.conclusive, report
     assert report.mismatch < 1e-3, report
