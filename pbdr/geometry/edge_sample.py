@@ -63,6 +63,21 @@ class EdgeSample:
         ray = mi.Ray3f(start + to * GAP, to, 1 - 2 * GAP, time, [])
         return scene.ray_test(ray, coherent=False, active=active & self.contour & ~self.curved)
 
+    def in_view(self, scene: Any, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
+        """Which samples show a jump: two rays each, in lanes ``lane`` and ``lane ^ 1``.
+
+        A contour is hidden where both rays meet something ``before`` it that is not its ``own`` surface:
+        one alone may do so on that surface, which bends toward the viewer. Where a surface only bends,
+        both must see it: a contour closer than the rays would be counted twice.
+        """
+        lost = dr.select(self.contour, before & ~own, ~own)
+        other = dr.gather(mi.Bool, lost, lane ^ 1)
+        active &= ~dr.select(self.contour, lost & other, lost | other)
+        if self.faces:  # a mesh
+            hidden = self.hidden(scene, ray.o, ray.time, active & ((lane & 1) == 0))
+            active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
+        return active
+
 
 @dataclass
 class EdgeBounds:

@@ -81,16 +81,8 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         side = pos - normal * (sign * offset / length)
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
-        # A contour of a curved shape is hidden where both meet something nearer: one alone may do so
-        # on the outline's own surface, which bends toward the viewer. Where a surface only bends,
-        # both must see it: a contour closer than the offset would be counted twice.
-        own = edge.beside(hit)
-        lost = dr.select(edge.contour, _nearer(edge, ray, hit, NEARER) & ~own, ~own)
-        other = dr.gather(mi.Bool, lost, lane ^ 1)
-        active &= ~dr.select(edge.contour, lost & other, lost | other)
-        if edge.faces:  # a mesh
-            hidden = edge.hidden(scene, ray.o, time, active & (sign > 0))
-            active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
+        before = _nearer(edge, ray, hit, NEARER)
+        active = edge.in_view(scene, ray, edge.beside(hit), before, lane, active)
 
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape

@@ -178,10 +178,4 @@ def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, l
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
     own = edge.beside(hit)
     before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
-    lost = dr.select(edge.contour, before & ~own, ~own)
-    other = dr.gather(mi.Bool, lost, lane ^ 1)
-    active &= ~dr.select(edge.contour, lost & other, lost | other)
-    if edge.faces:
-        hidden = edge.hidden(scene, ray.o, ray.time, active & (sign > 0))
-        active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
-    return ray, hit, own, active
+    return ray, hit, own, edge.in_view(scene, ray, own, before, lane, active)

@@ -79,9 +79,9 @@ class SubsurfaceStep:
 
     def profiles(self, si: Any, bsdf: Any, active: Any):
         """(profile, mask) per kind that the scene has."""
+        number = bsdf.eval_attribute_1("profile", si, active)
         for name in self.kinds:
             kind = PROFILES[name]
-            number = bsdf.eval_attribute_1("profile", si, active)
             mask = active & (number == list(PROFILES).index(name))
             if kind is NormalizedDiffusion:
                 albedo, width = (
