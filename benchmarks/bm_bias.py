@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant("llvm_ad_rgb")
+pbdr.set_variant()
 
 import mitsuba as mi  # noqa: E402
 

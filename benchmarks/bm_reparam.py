@@ -22,7 +22,7 @@ import numpy as np
 
 import pbdr
 
-pbdr.set_variant("llvm_ad_rgb")
+pbdr.set_variant()
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

@@ -7,6 +7,7 @@ plugin's module is loaded anew for each variant on first use.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -85,10 +86,13 @@ def _needs_ad(name: str, variant: str):
 
 
 def set_variant(*names: str) -> str:
-    """Set the given Mitsuba variant, or the best one of this machine; returns its name."""
+    """Set the given Mitsuba variant and return its name.
+
+    Without a name: the one in the environment variable ``PBDR_VARIANT``, else the best of this machine.
+    """
     from .backend import best_variant
 
-    mi.set_variant(*(names or (best_variant(),)))
+    mi.set_variant(*(names or (os.environ.get("PBDR_VARIANT") or best_variant(),)))
     return mi.variant()
 
 

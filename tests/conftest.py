@@ -1,6 +1,7 @@
-"""One LLVM variant for all tests; memory and kernels are given back between modules."""
+"""One variant for all tests (LLVM, or what PBDR_VARIANT names); memory and kernels are given back between modules."""
 
 import gc
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 import pbdr
 
-pbdr.set_variant("llvm_ad_rgb")
+os.environ.setdefault("PBDR_VARIANT", "llvm_ad_rgb")  # child processes follow
+pbdr.set_variant()
 
 import drjit as dr  # noqa: E402
 

@@ -26,6 +26,7 @@ class EdgeSample:
         inside: Vector3f, from the point to the surface (where that lies on one side only).
         contour: Bool, the surface lies on one side of it only; else it only bends there.
         faces: two UInt32, the triangles beside a straight edge.
+        onto: two Vector3f, from the point onto each of them, far enough in for a ray to meet it.
         curved: Bool, the outline of a curved shape, which has no faces.
     """
 
@@ -38,6 +39,7 @@ class EdgeSample:
     inside: Any = None
     contour: Any = True
     faces: tuple[Any, ...] = ()
+    onto: tuple[Any, ...] = ()
     curved: Any = False
 
     def beside(self, hit: Any) -> Any:
@@ -61,7 +63,7 @@ class EdgeSample:
         start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
         to = viewer - start
         ray = mi.Ray3f(start + to * GAP, to, 1 - 2 * GAP, time, [])
-        return scene.ray_test(ray, coherent=False, active=active & self.contour & ~self.curved)
+        return scene.ray_test(ray, coherent=False, active=active & self.contour & ~mi.Bool(self.curved))
 
     def in_view(self, scene: Any, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
         """Which samples show a jump: two rays each, in lanes ``lane`` and ``lane ^ 1``.

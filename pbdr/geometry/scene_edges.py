@@ -125,6 +125,7 @@ class SceneEdges:
             inside=pick(arc.inside, line.inside),
             contour=curved | line.contour,
             faces=line.faces,
+            onto=line.onto,
             curved=curved,
         )
 

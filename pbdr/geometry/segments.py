@@ -13,7 +13,11 @@ from .edge_sample import EdgeBounds, EdgeSample, join
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
+SMOOTH = 0.5  # of the same with interpolated normals; there it falls with the power 1.5 of the sine
 SEAM = 0.5  # of an edge where texture coordinates or normals jump
+# From an edge onto a face: share of the face, and of the position at most. Radiance varies faster
+# where normals are interpolated, and what it gains on many faces is no jump.
+ONTO_FLAT, ONTO_SMOOTH, ONTO_MOST = 1e-2, 1e-3, 1e-4
 
 
 class SegmentSet:
@@ -21,7 +25,8 @@ class SegmentSet:
 
     An edge is active if it is open, if it is a contour (both third corners lie on one side of
     the plane through viewpoint and edge; the winding does not matter), or if shading jumps across
-    it: any bent edge of a flat-shaded mesh, and edges with split vertices.
+    it: any bent edge (with interpolated normals, where the plane of a face still ends the light,
+    see `own_horizon`), and edges with split vertices.
     """
 
     def __init__(self, topology: MeshTopology, meshes: list[Any]):
@@ -55,8 +60,8 @@ class SegmentSet:
         return dr.select(dr.dot(na, nb) > 0, 1, dr.norm(dr.cross(na, nb)))  # coplanar: na = -nb
 
     @staticmethod
-    def active(view: Any, p0, p1, qa, qb, always, flat, slack=None) -> Any:
-        """Discontinuity test from a viewpoint; ``slack``: from any viewpoint within that distance."""
+    def contour(view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
+        """Does the surface end at the edge, seen from a viewpoint? ``slack``: from any within that distance."""
         na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
         to = view.toward(p0)
         ha, hb = dr.dot(to, na), dr.dot(to, nb)
@@ -64,8 +69,20 @@ class SegmentSet:
         if slack is not None:
             near = (dr.abs(ha) < slack * dr.norm(na)) | (dr.abs(hb) < slack * dr.norm(nb))
             contour |= near
+        return always | contour
+
+    @staticmethod
+    def active(view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
+        """Does anything jump at the edge?"""
+        na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
         bent = dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
-        return always | contour | (flat & bent)
+        return bent | SegmentSet.contour(view, p0, p1, qa, qb, always, slack)
+
+    def _contrast(self, always: Any, flat: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
+        """What inner edges show beside a contour: less, the less they bend."""
+        sin = self._bend(p0, p1, qa, qb)
+        bent = dr.select(flat, CREASE * sin, SMOOTH * sin * dr.sqrt(sin))
+        return dr.select(always, SEAM, bent)
 
     def _clip(self, camera: Any, p0: Any, p1: Any):
         """Visible part: near-clipped ends, their film positions and depths, range [u0, u1] of the film."""
@@ -99,10 +116,9 @@ class SegmentSet:
         row = dr.arange(mi.UInt32, len(self))
         corners, (_, odd, always, flat) = self._corners(row), self._flags(row)
         view = camera.view(mi.Vector2f(0))
-        active = self.active(view, *corners, always, flat, slack)
-        # Creases inside an outline show less contrast, about proportional to their angle.
-        contour = self.active(view, *corners, odd, mi.Bool(False), slack)
-        contrast = dr.select(always, SEAM, CREASE * self._bend(*corners))
+        active = self.active(view, *corners, always, slack)
+        contour = self.contour(view, *corners, odd, slack)
+        contrast = self._contrast(always, flat, *corners)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, *corners[:2])
         length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, contrast)
         return dr.select(active & dr.isfinite(length), length, 0)
@@ -110,7 +126,7 @@ class SegmentSet:
     def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
         """The point at fraction ``u`` (on the film) of the visible part of edge ``row``."""
         p0, p1, qa, qb = self._corners(row)
-        _, _, always, flat = self._flags(row)
+        _, _, always, _ = self._flags(row)
         a, b, _, _, z0, z1, u0, u1 = self._clip(camera, p0, p1)
         v = dr.lerp(u0, u1, u)
         if camera.is_point:
@@ -123,21 +139,22 @@ class SegmentSet:
         edge = self._sample(row, p, tangent, view, p0, p1, qa, qb, scene)
         edge.dt = dr.select(edge.dt > 0, (u1 - u0) * dtdv, 0)
         if camera.kind == "thinlens":
-            edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+            edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always), edge.dt, 0)
         return edge
 
     def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
         """The point p0 + t (p1 - p0) of edge ``row``; no sample where nothing jumps, seen from ``view``."""
         p0, p1, qa, qb = self._corners(row)
-        _, _, always, flat = self._flags(row)
+        _, _, always, _ = self._flags(row)
         edge = self._sample(row, dr.lerp(p0, p1, t), p1 - p0, view, p0, p1, qa, qb, scene)
-        edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always, flat), edge.dt, 0)
+        edge.dt = dr.select(self.active(view, p0, p1, qa, qb, always), edge.dt, 0)
         return edge
 
     def _sample(self, row, p, tangent, view, p0, p1, qa, qb, scene) -> EdgeSample:
-        shape, odd, _, _ = self._flags(row)
+        shape, odd, _, flat = self._flags(row)
         faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
+        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), ONTO_MOST * dr.max(dr.abs(p))
         return EdgeSample(
             p=p,
             tangent=mi.Vector3f(tangent),
@@ -146,8 +163,9 @@ class SegmentSet:
             row=row,
             local=mi.Vector3f(along, 0, 0),
             inside=qa - p + (qb - p),
-            contour=self.active(view, p0, p1, qa, qb, odd, mi.Bool(False)),
+            contour=self.contour(view, p0, p1, qa, qb, odd),
             faces=(faces.x, faces.y),
+            onto=tuple(to * dr.minimum(share, most / dr.maximum(dr.norm(to), 1e-20)) for to in (qa - p, qb - p)),
         )
 
     def bounds(self) -> EdgeBounds:
@@ -158,7 +176,6 @@ class SegmentSet:
         edge = p1 - p0
         na, nb = dr.normalize(dr.cross(edge, qa - p0)), dr.normalize(dr.cross(qb - p0, edge))
         length = dr.norm(edge)
-        crease = dr.select(always, SEAM, dr.select(flat, CREASE * self._bend(p0, p1, qa, qb), 0))
         return EdgeBounds(
             low=dr.minimum(p0, p1),
             high=dr.maximum(p0, p1),
@@ -166,7 +183,7 @@ class SegmentSet:
             second=nb,
             free=odd | ~dr.isfinite(dr.dot(na, nb)),
             contour=length,
-            crease=length * crease,
+            crease=length * self._contrast(always, flat, p0, p1, qa, qb),
         )
 
     def motion(self, edge: EdgeSample) -> Any:

@@ -24,6 +24,7 @@ from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
 from ..scene.lights import lights_move
 from ..scene.viewpoint import Viewpoint
+from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
@@ -55,6 +56,7 @@ class Indirect:
         self.lights = len(scene.emitters())
         self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
         self.lights_move = lights_move(scene)
+        self.smooth = has_smooth_meshes(scene)
         self.chains = bool(self.moving) and SceneTraits(scene).delta_bsdfs
         self.film = film if film is not None else self._film(guides)
 
@@ -120,21 +122,25 @@ class Indirect:
         b = self.camera.project_tangent(p, frame.t, lens)
         return dr.abs(a.x * b.y - a.y * b.x)
 
-    def receiver_motion(self, pi: Any, ray: Any, si: Any, line: Any, first: Any, pos: Any, aperture: Any) -> Any:
+    def receiver_motion(self, material: Any, si: Any, line: Any, first: Any, pos: Any, aperture: Any) -> Any:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
 
         Args:
-            pi, ray: the receiver and a ray that leads to it.
+            material: the receiver's material point, attached (`follow`).
             first: Bool, the sensor sees it: ``line`` moves with the sensor.
         """
-        follow = pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape).p
         o, d = mi.Point3f(line.o), mi.Vector3f(line.d)
         if self.sensor_moves:
-            moved, _ = self.camera.ray(pos, ray.time, 0.5, aperture)
+            moved, _ = self.camera.ray(pos, line.time, 0.5, aperture)
             o, d = (dr.replace_grad(a, dr.select(first, b, a)) for a, b in ((o, moved.o), (d, moved.d)))
         cos = dr.dot(si.n, d)
         cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
-        return dr.replace_grad(si.p, o + d * (dr.dot(si.n, follow - o) / cos))
+        return dr.replace_grad(si.p, o + d * (dr.dot(si.n, material.p - o) / cos))
+
+    @staticmethod
+    def follow(pi: Any, ray: Any) -> Any:
+        """SurfaceInteraction3f of a material point, attached; ``ray`` leads to it."""
+        return pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape)
 
     # ---------------------------------------------------------------- lights
 

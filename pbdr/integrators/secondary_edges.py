@@ -21,13 +21,13 @@ from ..geometry.curve_sampling import curve_proposal
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.viewpoint import Viewpoint
+from . import own_horizon
 from .boundary import EdgeRecord
 from .camera_walk import walk
 from .indirect import Indirect
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
 OFFSET, CURVED = 3e-6, 1e-5
-HORIZON = 2e-4  # least height of an outline above the receiver, a little more than Mitsuba's ray offset
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Choice:
     leaf: Any
     t: Any
     pdf: Any  # Float: density of (leaf, t)
+    own: Any  # Bool: the receiver's own horizon instead of an outline, at t
     found: Any
 
 
@@ -84,6 +85,13 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = proposal.sample(u_along, u_near < 0.5)
     pdf = pmf * proposal.pdf(t)
+    own = dr.full(mi.Bool, False, count)
+    if ctx.smooth:
+        often = own_horizon.share(si)
+        own = rng.next_1d() < often
+        _, along = own_horizon.direction(si, bsdf, u_along)
+        pdf = dr.select(own, often * along, (1 - often) * pdf)
+        t = dr.select(own, u_along, t)
     return Choice(
         pos=pos,
         aperture=aperture,
@@ -95,29 +103,36 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
         leaf=leaf,
         t=t,
         pdf=pdf,
+        own=own,
         found=end.found & (pdf > 0) & dr.isfinite(pdf),
     )
 
 
 def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> EdgeRecord:
     scene, edges = ctx.scene, ctx.edges
-    active = mi.Bool(choice.found)
+    active, own = mi.Bool(choice.found), choice.own
     si = choice.pi.compute_surface_interaction(choice.ray, mi.RayFlags.All, active)
-    edge = edges.at(Viewpoint(si.p), choice.leaf, choice.t)
-    to = edge.p - si.p
+    # Seen from where rays start: on a fine mesh what lies next to a receiver is no higher than that.
+    ray = si.spawn_ray(edges.at(Viewpoint(si.p), choice.leaf, choice.t).p - si.p)
+    edge = edges.at(Viewpoint(ray.o), choice.leaf, choice.t)
+    to = edge.p - ray.o
     r = dr.norm(to)
     ω = to / r
     n = dr.cross(to, edge.tangent)
     arc = dr.norm(n)
     n /= arc
-    # Not the horizon of the receiver's own face, where rays start and end in the surface.
-    height = dr.abs_dot(si.n, to)
-    active &= (edge.dt > 0) & (arc > 0) & (height > HORIZON * (1 + dr.max(dr.abs(si.p))))
+    measure = arc / dr.square(r)
+    outline = (edge.dt > 0) & (arc > 0) & above_horizon(si, edge, r)
+    if ctx.smooth:
+        ω_own, _ = own_horizon.direction(si, si.bsdf(), choice.t)
+        ω, n, measure = dr.select(own, ω_own, ω), dr.select(own, si.n, n), dr.select(own, 1, measure)
+        ray = dr.select(own, own_horizon.beside(si, ω_own, sign), ray)
+    active &= outline | own
     wo = si.to_local(ω)
     f = si.bsdf().eval(mi.BSDFContext(), si, wo, active)
     active &= dr.max(mi.unpolarized_spectrum(f)) > 0
 
-    ray, hit, own, active = beside_outline(scene, edge, si.spawn_ray(ω), n, r, sign, lane, active)
+    ray, hit, same, active = beside_outline(scene, edge, ray, n, r, sign, lane, active, own)
 
     # What lights emit from behind the outline, emitter-side samples find too.
     si_y = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active)
@@ -125,7 +140,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     across = dr.norm(dr.cross(edge.tangent, ω))
     mine = ctx.camera_density(choice.pos) * J * choice.pdf
     mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
-    shared = active & choice.first & ~own
+    shared = active & choice.first & ~same & ~own
     theirs = ctx.light_density(choice.leaf, edge, si_y, ω, shared)
     emission = dr.select(theirs > 0, mine / (mine + theirs), 1)
 
@@ -136,20 +151,24 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
         ray,
         active,
         first_hit=hit,
-        rim_shape=edge.shape,
+        rim_shape=dr.select(own, dr.zeros(mi.ShapePtr), edge.shape),
         first_emission=emission,
         segments=mi.UInt32(ctx.integrator.max_depth) - choice.depth - 1,
     )
-    value = L * f * choice.β * (sign * arc / (dr.square(r) * choice.pdf))
+    value = L * f * choice.β * (sign * measure / choice.pdf)
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
         dr.eval(edge, si, hit, n, r, value, active)
     with dr.resume_grad():
-        p = ctx.receiver_motion(choice.pi, choice.ray, si, choice.ray, choice.first, choice.pos, choice.aperture)
+        material = ctx.follow(choice.pi, choice.ray)
+        p = ctx.receiver_motion(material, si, choice.ray, choice.first, choice.pos, choice.aperture)
         x = edges.motion(edge)
         held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
-        speed = dr.dot(n, (x - p) / r + p * held)
+        speed = dr.dot(n, (x - p) / r)
+        if ctx.smooth:
+            speed = dr.select(own, -dr.dot(material.n, ω), speed)
+        speed += dr.dot(n, p) * held
     return EdgeRecord(
         pos=choice.pos,
         value=dr.select(active, value, 0),
@@ -161,21 +180,35 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     )
 
 
-def beside_outline(scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, lane: Any, active: Any):
+def above_horizon(si: Any, edge: Any, r: Any) -> Any:
+    """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?"""
+    start = mi.math.RayEpsilon * (1 + dr.max(dr.abs(si.p)))  # height of Mitsuba's spawned rays
+    apart = dr.maximum(CURVED * r, 2e-6 * dr.max(dr.abs(edge.p)))
+    return dr.abs_dot(si.n, edge.p - si.p) > start + 2 * apart
+
+
+def beside_outline(
+    scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, lane: Any, active: Any, aimed: Any = False
+):
     """One ray on each side of an outline, aimed from where ``ray`` starts: ``(ray, hit, own, active)``.
 
     Args:
         n: unit vector across the outline and the view; the side is ``-sign * n``.
         r: distance.
         lane: UInt32; the other side of the sample is lane ``lane ^ 1``.
+        aimed: Bool, ``ray`` is the side's already, and no outline is looked at.
 
     ``own`` tells whether the ray meets the surface that ends here. Samples of hidden outlines, and
     of bends that one side does not see, become inactive.
     """
     least = dr.max(dr.abs(edge.p)) * dr.select(edge.curved, 2e-6, 1e-6)
     side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
-    ray.d = dr.normalize(edge.p + side - ray.o)
+    if edge.faces:
+        a, b = (dr.dot(to, n) for to in edge.onto)
+        face = dr.select((a - b) * sign < 0, *edge.onto)
+        side = dr.select(mi.Bool(edge.contour) | edge.curved, side, face)
+    ray.d = dr.select(aimed, ray.d, dr.normalize(edge.p + side - ray.o))
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
     own = edge.beside(hit)
     before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
-    return ray, hit, own, edge.in_view(scene, ray, own, before, lane, active)
+    return ray, hit, own, (active & aimed) | edge.in_view(scene, ray, own, before, lane, active & ~mi.Bool(aimed))

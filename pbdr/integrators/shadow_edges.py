@@ -21,9 +21,10 @@ from ..geometry.edge_sample import GAP
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
 from ..scene.viewpoint import Viewpoint
+from . import own_horizon
 from .boundary import EdgeRecord
 from .indirect import Indirect
-from .secondary_edges import CURVED
+from .secondary_edges import CURVED, above_horizon
 
 
 def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
@@ -77,6 +78,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         active &= landed.is_valid()
         receiver = landed.compute_surface_interaction(away, mi.RayFlags.Minimal, active)
         r = dr.norm(edge.p - receiver.p)
+        active &= above_horizon(receiver, edge, r)
 
         # Point-like lights: camera-side samples cannot meet their shadows, at no vertex of a path.
         skip, stop = ctx.rough_vertex(rng.next_1d())
@@ -124,7 +126,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
-        p = ctx.receiver_motion(landed, away, receiver, line, seen, pos, aperture)
+        p = ctx.receiver_motion(ctx.follow(landed, away), receiver, line, seen, pos, aperture)
         x = edges.motion(edge)
         speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
     return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)
@@ -209,5 +211,7 @@ def _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     seen = ctx.edges.at(query.view, leaf, t)
     across = dr.norm(dr.cross(seen.tangent, ω))
     theirs = ctx.camera_density(pos) * J * pmf * proposal.pdf(t)
+    if ctx.smooth:
+        theirs *= 1 - own_horizon.share(si)
     theirs *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
     return density / (density + dr.select(dr.isfinite(theirs), theirs, 0))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .cases import CASES, Case, T, camera, diffuse, environment, glow, rgb, texture
-from .meshes import as_file, corner, knobbly_ball, mesh_file
+from .meshes import as_file, corner, knobbly_ball, mesh_file, smooth_box
 
 # A real mesh, where the checkout has data beside it.
 BUNNY = Path(__file__).resolve().parents[3] / "shared/data/meshes/bunny/stanford-bunny.obj"
@@ -136,6 +136,36 @@ if BUNNY.exists():
             "bsdf": diffuse(),
         },
     )
+
+
+def turning_box(name: str, origin: tuple, direction: str, light: dict) -> None:
+    """Register a box with interpolated normals, close up: light ends at the planes of its faces."""
+
+    def build() -> dict:
+        near = T().look_at(list(origin), [min(origin[0], 1), 1, -0.3], [0, 0, 1])
+        return {
+            "type": "scene",
+            "sensor": camera(to_world=near, fov=8),
+            "light": light,
+            "box": {**as_file(smooth_box(), True), "bsdf": diffuse()},
+        }
+
+    CASES[name] = Case(name, "indirect", "box.vertex_positions", direction, 0.01, build, 2)
+
+
+turning_box(
+    "own_horizon",
+    (0.5, 6, -0.2),
+    "rotate_z",
+    {"type": "rectangle", "to_world": T().translate([3, 1.4, 0.3]).rotate([0, 1, 0], -90), "emitter": glow(9, 8, 6)},
+)
+turning_box("own_horizon_sky", (0.5, 6, -0.2), "rotate_x", {"type": "constant", "radiance": rgb(0.4, 0.3, 0.5)})
+turning_box(
+    "bend_horizon",
+    (6, 6, -0.2),
+    "translate_y",
+    {"type": "rectangle", "to_world": T().translate([3, 1.4, 0.3]).rotate([0, 1, 0], -90), "emitter": glow(9, 8, 6)},
+)
 for _light in ("point", "area", "constant"):
     indirect(
         f"self_shadow_{_light}",

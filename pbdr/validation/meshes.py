@@ -62,6 +62,14 @@ def knobbly_ball(rows: int, radius: float = 0.5) -> Any:
     return make_mesh(r[:, None] * p, np.array(mi.traverse(mesh)["faces"]).reshape(-1, 3), None, True)
 
 
+def smooth_box() -> Any:
+    """A closed cube of side 2 whose faces share vertices and normals."""
+    p = np.stack(np.meshgrid(*3 * [[-1.0, 1.0]], indexing="ij"), -1).reshape(-1, 3)
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([(q[0], q[i], q[i + 1]) for q in quads for i in (1, 2)])
+    return make_mesh(p, faces, None, True)
+
+
 def corner() -> dict:
     """A floor and a wall that share an edge, as one flat-shaded mesh."""
     a, b, c = np.mgrid[0:2, 0:2, 0:1].reshape(3, -1).astype(float)

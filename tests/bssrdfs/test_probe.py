@@ -112,7 +112,7 @@ def test_spectral_and_monochromatic_variants():
     """One entry per wavelength."""
     current = mi.variant()
     try:
-        for variant in ("llvm_ad_spectral", "llvm_ad_mono"):
+        for variant in (current.replace("rgb", colours) for colours in ("spectral", "mono")):
             mi.set_variant(variant)
             scene = mi.load_dict({"type": "scene", "s": {"type": "sphere"}})
             si = scene.ray_intersect(mi.Ray3f(mi.Point3f(dr.zeros(mi.Float, 20000), 0, 5), mi.Vector3f(0, 0, -1)))

@@ -51,7 +51,8 @@ def test_equals_mitsuba_path(name, more):
 
 def test_depth_zero_and_one():
     scene = mi.load_dict(SCENES["glow"]())
-    np.testing.assert_array_equal(render(scene, "prb_edge", 0, [0], 4), render(scene, "prb", 0, [0], 4))
+    ours, theirs = (render(scene, name, 0, [0], 4) for name in ("prb_edge", "prb"))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # the order of a film's sums varies on a GPU
     assert render(scene, "prb_edge", 1, [0], 4).max() > 0.4
 
 

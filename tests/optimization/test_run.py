@@ -75,7 +75,7 @@ def test_scenes_freed_while_a_step_is_recorded(scene_folder, tmp_path):
     """Mitsuba aborts if that happens: the collector must wait."""
     code = f"""
 import gc, pbdr
-pbdr.set_variant("llvm_ad_rgb")
+pbdr.set_variant()
 import mitsuba as mi
 render = mi.render
 def littering(*args, **more):

@@ -25,7 +25,7 @@ OUTLINES = [
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
-    "camera_rotate",
+    "camera_rotate", "own_horizon", "own_horizon_sky", "bend_horizon",
 ]  # fmt: skip
 
 
