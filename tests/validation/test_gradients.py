@@ -25,7 +25,7 @@ OUTLINES = [
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
-    "camera_rotate", "own_horizon", "own_horizon_sky", "bend_horizon",
+    "camera_rotate", "own_horizon", "bend_horizon",
 ]  # fmt: skip
 
 
@@ -134,9 +134,10 @@ def test_frozen_step_gives_the_same_gradient():
         return np.array(dr.grad(x))
 
     plain = [gradient(step, s) for s in range(4)]
+    integrator.forget()  # where contributions were found
     frozen = dr.freeze(step)
     replayed = [gradient(frozen, s) for s in range(4)]
-    assert frozen.n_recordings == 1
+    assert frozen.n_recordings == 2  # the first step makes the tables that the others find
     for a, b in zip(plain, replayed):
         assert np.abs(a).max() > 0
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
