@@ -25,13 +25,12 @@ from ..bssrdfs.probe import sample_entry
 from ..core.errors import UnsupportedError
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
-from ..scene.shapes import shapes_move
+from ..scene.shapes import shapes_move, translucent_shapes
 
 
 def subsurface_materials(scene: Any) -> list[Any]:
     """The `subsurface` BSDFs of a scene."""
-    bsdfs = [s.bsdf() for s in scene.shapes()]
-    return [b for b in bsdfs if type(b).__name__ == "Subsurface" and hasattr(b, "profile_at")]
+    return [s.bsdf() for s in translucent_shapes(scene)]
 
 
 def require_rest(scene: Any, sensor: Any) -> None:

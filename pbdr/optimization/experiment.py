@@ -44,7 +44,9 @@ class Targets(_Strict):
 
 class ParameterSpec(_Strict):
     key: str
-    representation: Literal["auto", "direct", "bounded", "pyramid", "large_steps", "pose", "distance_field"] = "auto"
+    representation: Literal["auto", "direct", "bounded", "log", "pyramid", "large_steps", "pose", "distance_field"] = (
+        "auto"
+    )
     learning_rate: float = Field(0.02, gt=0)
     bounds: tuple[float, float] | None = None
     initial: float | list[float] | None = None
@@ -80,7 +82,7 @@ class Experiment(_Strict):
     views: Views = Views()
     targets: Targets = Targets()
     parameters: list[ParameterSpec] = Field(min_length=1)
-    loss: Literal["l1", "l2", "relative_l2", "log"] = "l1"
+    loss: Literal["l1", "l2", "relative_l2", "log", "dual_l2", "single_l2"] = "l1"
     schedule: Schedule = Schedule()
     compare: dict[str, str] = {}  # parameter key -> key in the target scene, for the report
     folder: str = ""  # folder of the experiment file

@@ -12,7 +12,8 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.recording import freeze
-from ..losses.image import LOSSES
+from ..losses.dual_buffer import PAIRED, SINGLE, dual_l2
+from ..losses.image import LOSSES, l2
 from ..parameters.collection import Collection
 from ..scene.shapes import distance_grids
 from .experiment import Schedule
@@ -83,21 +84,33 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
 
     With ``schedule.freeze`` its kernels are recorded once and replayed: nothing is traced again.
     """
-    loss_of = LOSSES[problem.loss]
     scene, sensor, integrator = problem.scene, problem.sensors[view], problem.integrator
+    halves = 2 if problem.loss == PAIRED else 1
+    spp = -(-schedule.spp // halves)
+    spp_grad = -(-(schedule.spp_grad or schedule.spp) // halves)
+
+    def render(params: Any, seed: Any) -> Any:
+        image = mi.render(scene, params, sensor=sensor, integrator=integrator, seed=seed, spp=spp, spp_grad=spp_grad)
+        return image[..., :3]
 
     def step(params: Any, target: Any, seed: Any) -> Any:
-        image = mi.render(
-            scene,
-            params,
-            sensor=sensor,
-            integrator=integrator,
-            seed=seed,
-            spp=schedule.spp,
-            spp_grad=schedule.spp_grad or schedule.spp,
-        )
-        loss = loss_of(image[..., :3], target) / schedule.views_per_step
+        if problem.loss == SINGLE:
+            return same_samples(params, target, seed)
+        if problem.loss == PAIRED:
+            images = [render(params, mi.sample_tea_32(seed, mi.UInt32(2 + k))[0]) for k in range(2)]
+            loss = dual_l2(*images, target)
+        else:
+            loss = LOSSES[problem.loss](render(params, seed), target)
+        loss /= schedule.views_per_step
         dr.backward(loss, flags=dr.ADFlag.ClearInterior)
+        return dr.detach(loss).array
+
+    def same_samples(params: Any, target: Any, seed: Any) -> Any:
+        image = mi.TensorXf(integrator.render(scene, sensor, seed, spp))
+        dr.enable_grad(image)
+        loss = l2(image[..., :3], target) / schedule.views_per_step
+        dr.backward(loss)
+        integrator.render_backward(scene, params, dr.grad(image), sensor, seed, spp)
         return dr.detach(loss).array
 
     def isolated(params: Any, target: Any, seed: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..geometry.redistance import redistance
-from ..scene.keys import is_positions, is_transform
+from ..scene.keys import is_positions, is_transform, numbers
 
 
 class Direct:
@@ -62,6 +62,30 @@ class Bounded:
 
     def project(self, latent: Any) -> Any:
         return latent
+
+
+class Log(Direct):
+    """value = exp(latent): positive, with steps relative to the value (lengths, coefficients).
+
+    Args:
+        bounds: (low, high), low > 0, or ``None``.
+
+    Raises:
+        InputError: a value or bound that is not positive.
+    """
+
+    def __init__(self, key: str, value: Any, bounds: tuple[float, float] | None = None, **_: Any):
+        if bounds is not None and not bounds[0] > 0:
+            raise InputError(f"'{key}': bounds of the logarithmic representation must be positive, got {bounds}.")
+        if not (numbers(value) > 0).all():
+            raise InputError(f"'{key}': the logarithmic representation needs positive values; use 'bounded'.")
+        super().__init__(key, value, bounds and tuple(np.log(bounds)))
+
+    def init(self, value: Any) -> Any:
+        return dr.log(value)
+
+    def to_scene(self, latent: Any) -> Any:
+        return dr.exp(latent)
 
 
 class Pyramid(Bounded):
@@ -243,6 +267,7 @@ class DistanceField:
 REPRESENTATIONS = {
     "direct": Direct,
     "bounded": Bounded,
+    "log": Log,
     "pyramid": Pyramid,
     "large_steps": LargeSteps,
     "pose": Pose,

@@ -24,3 +24,8 @@ def shapes_move(scene: Any) -> bool:
     """Whether a shape depends on attached parameters."""
     with dr.resume_grad():
         return bool(scene.shapes_grad_enabled()) or any(dr.grad_enabled(g) for g in distance_grids(scene))
+
+
+def translucent_shapes(scene: Any) -> list[Any]:
+    """Shapes with the `subsurface` material."""
+    return [s for s in scene.shapes() if type(s.bsdf()).__name__ == "Subsurface" and hasattr(s.bsdf(), "profile_at")]

@@ -11,6 +11,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
+from .shapes import translucent_shapes
 
 
 def read_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -42,11 +43,14 @@ def content_key(scene_file: Path, *facts: Any) -> str:
 
 
 def render_targets(scene: Any, sensors: list[Any], spp: int, depth: int, cache: Path | None) -> list[np.ndarray]:
-    """Reference renders with the C++ path tracer; read back from ``cache`` (an .npz) if it exists."""
+    """Reference renders; read back from ``cache`` (an .npz) if it exists.
+
+    By the C++ path tracer, except for what it cannot render.
+    """
     if cache is not None and cache.exists():
         with np.load(cache) as stored:
             return [stored[f"v{k}"] for k in range(len(sensors))]
-    integrator = mi.load_dict({"type": "path", "max_depth": depth})
+    integrator = mi.load_dict({"type": "prb_edge" if translucent_shapes(scene) else "path", "max_depth": depth})
     images = []
     for k, sensor in enumerate(sensors):
         passes = max(1, spp // 256)

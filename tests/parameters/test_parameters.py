@@ -32,7 +32,7 @@ def make(name):
         value = mi.TensorXf(ball_field()[..., None])
         return REPRESENTATIONS[name]("body.grid", value), value
     value = mi.TensorXf(np.random.default_rng(0).uniform(0.1, 0.9, (10, 7, 3)).astype(np.float32))
-    return REPRESENTATIONS[name]("map.data", value, bounds=(0.0, 1.0)), value
+    return REPRESENTATIONS[name]("map.data", value, bounds=(0.05 if name == "log" else 0.0, 1.0)), value
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
