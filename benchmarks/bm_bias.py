@@ -9,12 +9,13 @@ benchmarks/results/bias.json after each case, and a second start continues there
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))
 
 import mitsuba as mi  # noqa: E402
 

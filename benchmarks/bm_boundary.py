@@ -10,13 +10,14 @@ first divided by their mean along ours, so that its known bias counts neither fo
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

@@ -8,12 +8,13 @@ benchmarks/results/dual.json and docs/figures/dual_buffer.png.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))
 
 import matplotlib  # noqa: E402
 import mitsuba as mi  # noqa: E402

@@ -9,12 +9,13 @@ panel from one side: mean over its image and root mean square difference over th
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))
 
 import mitsuba as mi  # noqa: E402
 import numpy as np  # noqa: E402

@@ -8,12 +8,13 @@ number of samples. Results go to benchmarks/results/probe.json.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

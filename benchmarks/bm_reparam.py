@@ -22,7 +22,7 @@ import numpy as np
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

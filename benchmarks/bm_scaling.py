@@ -10,6 +10,7 @@ memory of a backward pass, each in a process of its own. Also the peer's headlin
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

@@ -10,6 +10,7 @@ Needs ../shared (mesh, light probe, metrics).
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import matplotlib.image  # noqa: E402

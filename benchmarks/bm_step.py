@@ -9,6 +9,7 @@ indirect boundary is off except where said.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import pbdr
 
-pbdr.set_variant()
+pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))  # CPU time is compared
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402

@@ -196,9 +196,7 @@ class BoundaryMeasure:
         for k in range(3):
             a, b, c = p[(k + 1) % 3], p[(k + 2) % 3], p[k]
             q = dr.gather(mi.Point3f, self.positions, across[k], active)
-            always = ((flags >> k) & 1) != 0
-            ends, bends = (test(view, a, b, c, q, always) for test in (SegmentSet.contour, SegmentSet.active))
-            jumps = dr.select(flat, bends, ends)
+            jumps = SegmentSet.contour(view, a, b, c, q, ((flags >> k) & 1) != 0) | (flat & SegmentSet.bent(a, b, c, q))
             m = dr.select(jumps, dr.minimum(m, distance[k]), m)
             away = dr.abs_dot(ray.d, dr.normalize(dr.cross(ray.o - a, b - ray.o)))
             nearer = jumps & (away < s)

@@ -49,6 +49,11 @@ class EdgeSample:
             own &= self.curved | (hit.prim_index == face) | (hit.prim_index == self.faces[1])
         return own
 
+    def face_toward(self, height: Any) -> Any:
+        """Vector3f onto the face for which ``height`` (a function of a vector) is larger."""
+        first, second = self.onto
+        return dr.select(height(first) > height(second), first, second)
+
     def just_outside(self, across: Any) -> Any:
         """Point3f beside a contour of a mesh, by float32's resolution along the unit vector ``across``."""
         across = dr.select(dr.dot(across, self.inside) > 0, -across, across)

@@ -72,11 +72,14 @@ class SegmentSet:
         return always | contour
 
     @staticmethod
-    def active(view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
-        """Does anything jump at the edge?"""
+    def bent(p0, p1, qa, qb) -> Any:
+        """Do the faces lie in different planes?"""
         na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
-        bent = dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
-        return bent | SegmentSet.contour(view, p0, p1, qa, qb, always, slack)
+        return dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
+
+    def active(self, view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
+        """Does anything jump at the edge?"""
+        return self.bent(p0, p1, qa, qb) | self.contour(view, p0, p1, qa, qb, always, slack)
 
     def _contrast(self, always: Any, flat: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
         """What inner edges show beside a contour: less, the less they bend."""

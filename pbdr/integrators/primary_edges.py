@@ -81,9 +81,8 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         side = pos - normal * (sign * offset / length)
         if edge.faces:
             # Where a surface only bends, a face may be seen at grazing angle: the ray is aimed at it.
-            a, b = (dr.dot(camera.project_tangent(edge.p, to, lens), normal) for to in edge.onto)
-            face, _ = camera.project(edge.p + dr.select((a - b) * sign < 0, *edge.onto), lens)
-            side = dr.select(edge.contour, side, face)
+            across = edge.face_toward(lambda to: -sign * dr.dot(camera.project_tangent(edge.p, to, lens), normal))
+            side = dr.select(edge.contour, side, camera.project(edge.p + across, lens)[0])
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
         before = _nearer(edge, ray, hit, NEARER)

@@ -204,8 +204,7 @@ def beside_outline(
     least = dr.max(dr.abs(edge.p)) * dr.select(edge.curved, 2e-6, 1e-6)
     side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
     if edge.faces:
-        a, b = (dr.dot(to, n) for to in edge.onto)
-        face = dr.select((a - b) * sign < 0, *edge.onto)
+        face = edge.face_toward(lambda to: -sign * dr.dot(to, n))
         side = dr.select(mi.Bool(edge.contour) | edge.curved, side, face)
     ray.d = dr.select(aimed, ray.d, dr.normalize(edge.p + side - ray.o))
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)

@@ -17,7 +17,6 @@ import drjit as dr
 
 PAIRED = "dual_l2"  # loss of two renders with half of the samples each
 SINGLE = "single_l2"  # the baseline: value and derivative of the same samples
-BUFFERED = (PAIRED, SINGLE)
 
 
 def dual_l2(first: Any, second: Any, target: Any) -> Any:

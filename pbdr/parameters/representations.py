@@ -77,11 +77,13 @@ class Log(Direct):
     def __init__(self, key: str, value: Any, bounds: tuple[float, float] | None = None, **_: Any):
         if bounds is not None and not bounds[0] > 0:
             raise InputError(f"'{key}': bounds of the logarithmic representation must be positive, got {bounds}.")
-        if not (numbers(value) > 0).all():
-            raise InputError(f"'{key}': the logarithmic representation needs positive values; use 'bounded'.")
         super().__init__(key, value, bounds and tuple(np.log(bounds)))
+        self.key = key
+        self.init(value)
 
     def init(self, value: Any) -> Any:
+        if not (numbers(value) > 0).all():
+            raise InputError(f"'{self.key}': the logarithmic representation needs positive values; use 'bounded'.")
         return dr.log(value)
 
     def to_scene(self, latent: Any) -> Any:

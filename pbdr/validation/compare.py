@@ -155,7 +155,7 @@ def gradcheck(
     forget()
     back = backward_derivative(scene, move, integrator, sensor, spp, 5000, weights)
 
-    regions = _regions(weights)
+    regions = regions_of(weights)
     held = fd[1::2]
     z, total = [], float((np.mean(held, 0) * weights).sum()) or 1.0
     for w in regions:
@@ -220,7 +220,7 @@ def _z_score(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sign(t) * min(stats.norm.isf(max(p, 1e-300)), 99.0))
 
 
-def _regions(weights: np.ndarray) -> list[np.ndarray]:
+def regions_of(weights: np.ndarray) -> list[np.ndarray]:
     """The weights, and the weights restricted to each quadrant of the image."""
     h, w = weights.shape[:2]
     regions = [weights]

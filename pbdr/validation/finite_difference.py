@@ -26,9 +26,11 @@ def central_difference(
     return (images[0] - images[1]) / (2 * step)
 
 
-def forward_derivative(scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, seed: int) -> np.ndarray:
-    """The integrator's own derivative image at θ = 0."""
-    θ = mi.Float(0)
+def forward_derivative(
+    scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, seed: int, at: float = 0.0
+) -> np.ndarray:
+    """The integrator's own derivative image at θ = ``at``. Its mean over [-h, h] is the central difference of step h."""
+    θ = mi.Float(at)
     dr.enable_grad(θ)
     move.set(θ)
     dr.forward(θ, flags=dr.ADFlag.ClearEdges)

@@ -89,4 +89,6 @@ def test_logarithms():
     with pytest.raises(InputError, match="positive"):
         Log("radius", mi.Color3f(0.0, 1, 1))
     with pytest.raises(InputError, match="positive"):
+        shown.init(mi.Color3f(-1.0, 1, 1))  # `initial` of an experiment
+    with pytest.raises(InputError, match="positive"):
         Log("radius", x, bounds=(0.0, 1.0))
