@@ -113,6 +113,22 @@ def _neighbours(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> tuple[np
     return across, flags
 
 
+@dataclass
+class Nearest:
+    """What is known of the boundary nearest to a hit.
+
+    Attributes:
+        B, s: Float, the two measures; s is what is left of the way to the boundary if the hit was moved.
+        along: Vector3f along the boundary, 0 where there is none.
+        met: Bool, the hit was moved toward the boundary.
+    """
+
+    B: Any
+    s: Any
+    along: Any
+    met: Any
+
+
 class BoundaryMeasure:
     """B and s at intersections with a scene.
 
@@ -133,14 +149,15 @@ class BoundaryMeasure:
         self.has_fields = FIELD in kinds
         self.has_cylinders, self.has_disks = CYLINDER in kinds, DISK in kinds
 
-    def eval(self, ray: Any, pi: Any, si: Any, narrow: Any = None) -> tuple[Any, Any]:
-        """(B, s) of detached hits.
+    def eval(self, ray: Any, pi: Any, si: Any, narrow: Any = None) -> Nearest:
+        """Measures of detached hits.
 
         Args:
             ray: Ray3f that led to the hit.
             pi, si: the hit, with ``sh_frame``, ``uv`` and ``dp_duv``.
             narrow: Float, angles up to 1 / narrow count as near. If given, such hits move onto the
-                boundary, in place (``pi.prim_uv``, ``si.p``): the motion that counts is there.
+                boundary, in place (``pi.prim_uv``, ``si.p``), where that is known (on spheres, cylinders,
+                disks and triangles that border it): the motion that counts is there.
         """
         hit = pi.is_valid()
         number = dr.reinterpret_array(mi.UInt32, pi.shape)
@@ -149,7 +166,7 @@ class BoundaryMeasure:
         angle = size / dr.select(hit, si.t, 1)
         cos = dr.abs_dot(si.sh_frame.n, ray.d)
         B, s = _turning(cos)
-        to_boundary = self._to_boundary(ray, si, kind, s, size) if narrow is not None else None
+        along, met = mi.Vector3f(0), mi.Bool(False)
         if self.has_cylinders:
             ends = 2 * dr.minimum(si.uv.y, 1 - si.uv.y)
             tube = kind == CYLINDER
@@ -157,16 +174,25 @@ class BoundaryMeasure:
         if self.has_disks:
             B, s = (dr.select(kind == DISK, 1 - si.uv.x, x) for x in (B, s))
         s *= angle
+        if narrow is not None:
+            to_boundary, along = self._to_boundary(ray, si, kind, size)
+            met = hit & ((kind == SPHERE) | (kind == CYLINDER) | (kind == DISK))
+            s = dr.select(met, dr.norm(_across(ray.d, to_boundary)) / si.t, s)
         if self.positions is not None:
             mesh = hit & (kind == MESH)
             on_mesh, nearest = self._on_mesh(ray, pi, number, cos, angle, mesh)
             B, s = (dr.select(mesh, new, old) for new, old in zip(on_mesh, (B, s)))
         if narrow is not None:
-            near = 1 / dr.square(1 + dr.square(s * narrow))
-            si.p += dr.select(hit, to_boundary * near, 0)
+            near = 1 / dr.square(1 + dr.square(dr.square(s * narrow)))
+            si.p += dr.select(met, to_boundary * near, 0)
             if self.positions is not None:
-                self._onto_edge(pi, si, nearest, near, mesh)
-        return dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
+                bordering = mesh & (nearest[0] < 3)
+                met |= bordering
+                edge = self._onto_edge(pi, si, nearest, near, bordering)
+                along = dr.select(bordering, edge, along)
+            s *= dr.select(met, 1 - near, 1)
+        B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
+        return Nearest(B, s, dr.select(hit, along, 0), met)
 
     def gain(self, ray: Any, pi: Any, si: Any, s: Any, narrow: Any) -> Any:
         """Factor on the motion of a hit that makes it the motion of the outline beside it.
@@ -203,36 +229,63 @@ class BoundaryMeasure:
             s, nearest = dr.select(nearer, away, s), dr.select(nearer, k, nearest)
         return (m * dr.select(flat, 1, rim), s), (nearest, p)
 
-    def _to_boundary(self, ray: Any, si: Any, kind: Any, s: Any, size: Any) -> Any:
-        """Vector3f from a hit on a sphere, cylinder or disk to the nearest point of its outline."""
+    def _to_boundary(self, ray: Any, si: Any, kind: Any, size: Any) -> tuple[Any, Any]:
+        """Vector3f from a hit on a sphere, cylinder or disk to the nearest point of its outline, and one along it.
+
+        The outlines of other smooth shapes are taken for those of spheres, but not moved to.
+        """
         d = ray.d
         # Where the normal has turned to the side. A cylinder turns about its axis only.
         axis = dr.normalize(si.dp_dv)
         flat_d = dr.select(kind == CYLINDER, dr.normalize(d - axis * dr.dot(axis, d)), d)
-        n = si.n
+        n = mi.Vector3f(si.n)
         side = n - flat_d * dr.dot(flat_d, n)
         turned = dr.select(dr.squared_norm(side) > 1e-12, dr.normalize(side), n)
         radius = dr.select(kind == CYLINDER, dr.norm(si.dp_du) * dr.inv_two_pi, size)
         outward = dr.select(kind == CYLINDER, 1, -1) * dr.sign(dr.dot(n, dr.cross(si.dp_du, si.dp_dv)))
-        move = dr.select((kind == SPHERE) | (kind == CYLINDER), (turned - n) * radius * outward, 0)
+        move = (turned - n) * radius * outward
+        along = dr.cross(d, mi.Vector3f(si.sh_frame.n))
         if self.has_cylinders:
-            ends = 2 * dr.minimum(si.uv.y, 1 - si.uv.y)
-            along = si.dp_dv * dr.select(si.uv.y < 0.5, -si.uv.y, 1 - si.uv.y)
-            move = dr.select((kind == CYLINDER) & (ends < s), along, move)
+            # The nearer end, straight as seen from the origin, around the axis as far as the surface is bent.
+            v, u = _across(d, si.dp_dv), _across(d, si.dp_du)
+            way = dr.select(si.uv.y < 0.5, -si.uv.y, 1 - si.uv.y)
+            around = dr.clip(-dr.dot(u, v) / dr.maximum(dr.squared_norm(u), 1e-20) * way, -0.1, 0.1)
+            start = n * outward * radius
+            radial = dr.normalize(start + si.dp_du * around) * radius
+            to_end = si.dp_dv * way + radial - start
+            tube = kind == CYLINDER
+            at_end = tube & (dr.squared_norm(_across(d, to_end)) < dr.squared_norm(_across(d, move)))
+            move = dr.select(at_end, to_end, move)
+            along = dr.select(at_end, dr.cross(axis, radial), dr.select(tube, axis, along))
         if self.has_disks:
-            move = dr.select(kind == DISK, si.dp_du * (1 - si.uv.x), move)
-        return move
+            # Steepest toward the rim as seen from the origin.
+            out, in_plane = dr.normalize(si.dp_du), d - n * dr.dot(n, d)
+            steep = out + in_plane * (dr.dot(in_plane, out) / dr.maximum(1 - dr.squared_norm(in_plane), 1e-6))
+            steep = dr.normalize(steep)
+            R = dr.norm(si.dp_du)
+            r, c = si.uv.x * R, dr.dot(steep, out)
+            to_rim = steep * (dr.safe_sqrt(dr.square(R) - dr.square(r) * (1 - dr.square(c))) - r * c)
+            disk = kind == DISK
+            move = dr.select(disk, to_rim, move)
+            along = dr.select(disk, dr.cross(n, out * r + to_rim), along)
+        return move, along
 
-    def _onto_edge(self, pi: Any, si: Any, nearest: Any, near: Any, mesh: Any) -> None:
+    def _onto_edge(self, pi: Any, si: Any, nearest: Any, near: Any, active: Any) -> Any:
+        """Move hits of meshes toward their nearest edge. Vector3f along it."""
         k, p = nearest
         b = [1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y]
         own = dr.select(k == 0, b[0], dr.select(k == 1, b[1], b[2]))
         moved = own * (1 - near)
         rest = (1 - moved) / dr.maximum(1 - own, 1e-6)
         b = [dr.select(k == j, moved, x * rest) for j, x in enumerate(b)]
-        active = mesh & (k < 3) & (own < 0.999)
+        active &= own < 0.999
         pi.prim_uv = dr.select(active, mi.Point2f(b[1], b[2]), pi.prim_uv)
         si.p = dr.select(active, p[0] * b[0] + p[1] * b[1] + p[2] * b[2], si.p)
+        return dr.select(k == 0, p[2] - p[1], dr.select(k == 1, p[0] - p[2], p[1] - p[0]))
+
+
+def _across(d: Any, v: Any) -> Any:
+    return v - d * dr.dot(d, v)
 
 
 def _turning(cos: Any) -> tuple[Any, Any]:

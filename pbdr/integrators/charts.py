@@ -26,7 +26,7 @@ class SphereChart:
         self.si, self.d, self.kappa = si, mi.Vector3f(d), kappa
         self.frame = mi.Frame3f(self.d)
         self.tangent = mi.Vector3f(tangent)
-        self.vector = mi.Vector3f
+        self.vector, self.matrix = mi.Vector3f, mi.Matrix3f
 
     def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
         """(ω'⊥, 1 - ω·ω', q) of an ω' from a vMF density of concentration κ · ``scale``."""
@@ -40,8 +40,28 @@ class SphereChart:
         """1 / width of the kernel, per radian of what is seen at ``si``."""
         return mi.Float(self.kappa**0.5)
 
+    def closeness(self, offset: Any, drop: Any, n: Any, along: Any) -> tuple[Any, Any]:
+        """q with ω' at a distance that counts ``along`` as much as across n, and its gradient by ω."""
+        c, f = 1 - drop, dr.dot(n, offset)
+        flat = (1 - along) * dr.squared_norm(n)
+        turn = self.d * dr.dot(n, self.d)
+        slope = -(n - turn) * c - offset * dr.dot(n, self.d)
+        q = drop - 0.5 * flat * (dr.squared_norm(offset) - dr.square(f))
+        return q * self.kappa, ((offset * c + slope * f) * flat - offset) * self.kappa
+
     def ray(self, offset: Any, drop: Any) -> Any:
         return self.si.spawn_ray(dr.normalize(self.d * (1 - drop) + offset))
+
+    def toward(self, ray: Any, p: Any) -> tuple[Any, Any]:
+        """(ω'⊥, 1 - ω·ω') of the direction ω' to ``p``."""
+        d = dr.normalize(p - ray.o)
+        # 1 - ω·ω' without cancellation.
+        drop = 0.5 * dr.squared_norm(d - self.d)
+        return d - self.d * (1 - drop), drop
+
+    def across(self, ray: Any, p: Any, t: Any) -> Any:
+        """Unit vector across a curve along ``t`` that is seen at ``p``; 0 if it is a point."""
+        return _unit(dr.cross(ray.d, t))
 
     def velocity(self, ray: Any, si: Any, y: Any) -> Any:
         """Motion of the direction to a point that moves with ``y``, the origin with its tangent."""
@@ -69,7 +89,7 @@ class FilmChart:
         self.camera, self.pos, self.lens = camera, mi.Point2f(pos), lens
         self.more = (time, wavelength, aperture)
         self.kappa = kappa
-        self.vector = mi.Vector2f
+        self.vector, self.matrix = mi.Vector2f, mi.Matrix2f
 
     def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
         q = -dr.log(1 - u.x) / scale
@@ -80,9 +100,23 @@ class FilmChart:
         pixels = dr.max(dr.abs(self.camera.scale * self.camera.size))  # per radian; orthographic: per unit of length
         return dr.sqrt(self.kappa) * pixels * (1 if self.camera.is_point else dr.select(si.is_valid(), si.t, 1))
 
+    def closeness(self, offset: Any, drop: Any, n: Any, along: Any) -> tuple[Any, Any]:
+        f = dr.dot(n, offset)
+        flat = (1 - along) * dr.squared_norm(n)
+        q = 0.5 * (dr.squared_norm(offset) * (1 - flat) + flat * dr.square(f))
+        return q * self.kappa, (offset * (flat - 1) - n * (f * flat)) * self.kappa
+
     def ray(self, offset: Any, drop: Any) -> Any:
         ray, _ = self.camera.ray(self.pos + offset, *self.more)
         return mi.Ray3f(ray)
+
+    def toward(self, ray: Any, p: Any) -> tuple[Any, Any]:
+        s, _ = self.camera.project(p, self.lens)
+        return mi.Vector2f(s - self.pos), mi.Float(0)
+
+    def across(self, ray: Any, p: Any, t: Any) -> Any:
+        t = self.camera.project_tangent(p, t, self.lens)
+        return _unit(mi.Vector2f(-t.y, t.x))
 
     def velocity(self, ray: Any, si: Any, y: Any) -> Any:
         return self.camera.project_tangent(dr.detach(si.p), y, self.lens)
@@ -100,3 +134,8 @@ class FilmChart:
 
     def on_the_surface_adjoint(self, δV: Any, δdiv: Any) -> tuple[Any, Any]:
         return δV, δdiv
+
+
+def _unit(v: Any) -> Any:
+    n2 = dr.squared_norm(v)
+    return dr.select(dr.isfinite(n2) & (n2 > 1e-20), v * dr.rsqrt(n2), 0)

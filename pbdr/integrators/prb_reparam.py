@@ -50,7 +50,7 @@ class ReparamIntegrator(PathIntegrator):
             reparameterized (default ``max_depth``); 0 for none.
         reparam_rays: auxiliary rays N of each direction (default 12; 16 if not debiased, 4 with ``rotation``).
         reparam_kappa: concentration κ of the auxiliary rays, 1 / √κ is about their angle (default: 1e5; if
-            debiased, half a pixel around film positions and 1e4 around directions).
+            debiased, half a pixel around film positions and 500 around directions).
         reparam_exp: exponent α of the weights (default 3).
         reparam_antithetic: auxiliary rays in mirrored pairs (default false). It halves N in effect.
         reparam_unroll: accepted from old scenes, without effect.
@@ -86,7 +86,7 @@ class ReparamIntegrator(PathIntegrator):
         self.warp_depth = int(props.get("reparam_max_depth", self.max_depth))
         self.settings = WarpSettings(
             rays=int(props.get("reparam_rays", 4 if method == "rotation" else 12 if debiased else 16)),
-            kappa=float(props.get("reparam_kappa", 1e4 if debiased else 1e5)),
+            kappa=float(props.get("reparam_kappa", 5e2 if debiased else 1e5)),
             exponent=float(props.get("reparam_exp", 3.0)),
             antithetic=bool(props.get("reparam_antithetic", False)),
             debiased=debiased,

@@ -31,6 +31,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from .motion_fit import MotionFit
 from .path_state import hit_fields, hit_of, hit_values
 
 
@@ -53,52 +54,23 @@ class WarpSettings:
 
 
 SCALES, FINER = 2, 32  # widths of the kernel, of every other ray: √32 times as narrow
+ALONG = 0.02  # what a distance along a boundary counts, squared, beside one across
+FLOOR, MOST = 1e-4, 30.0  # least of what W is a power of; largest q, for float32
 
 
 def row_type(vector: Any) -> Any:
     """What the passes over the rays share, a row of thread-local memory.
 
-    ``offset`` is ω'⊥ and ``drop`` 1 - ω·ω' (unused on the film); ∂log W = ``slope`` κ ω'⊥. ``d`` leads to the
-    point whose motion counts, a little beside what the ray has hit.
+    ``offset`` is ω'⊥ and ``drop`` 1 - ω·ω' (unused on the film); ``normal`` is n or 0, ``slope`` ∂log W.
+    ``d`` leads to the point whose motion counts, a little beside what the ray has hit.
     """
-    own = {"offset": vector, "drop": mi.Float, "W": mi.Float, "slope": mi.Float, "gain": mi.Float, "d": mi.Vector3f}
-    return make_dataclass("AuxiliaryRay", list((own | hit_fields()).items()))
-
-
-@dataclass
-class Weights:
-    """Sums over the auxiliary rays. One weight may exceed the others by more than float32 can tell in
-    a sum, so the largest is kept apart.
-    """
-
-    count: Any  # UInt32, rays
-    largest: Any  # Float, W of the ray ...
-    at: Any  # UInt32, ... with this number
-    rest: Any  # Float, Σ W of all others
-
-    @property
-    def total(self) -> Any:
-        return self.rest + self.largest
-
-    def add(self, W: Any, i: Any) -> None:
-        larger = W > self.largest
-        self.rest += dr.select(larger, self.largest, W)
-        self.at = dr.select(larger, i, self.at)
-        self.largest = dr.select(larger, W, self.largest)
-
-    def share(self, W: Any) -> Any:
-        """W / Z."""
-        return dr.select(self.total > 0, W / self.total, 0)
-
-    def against_the_others(self, W: Any, i: Any) -> Any:
-        """W / (Z - W) for ray ``i``."""
-        others = dr.select(i == self.at, self.rest, self.rest + (self.largest - W))
-        return dr.select(others > 0, W / others, 0)
+    own = {"offset": vector, "normal": vector, "slope": vector, "drop": mi.Float, "W": mi.Float, "gain": mi.Float}
+    return make_dataclass("AuxiliaryRay", list((own | {"d": mi.Vector3f} | hit_fields()).items()))
 
 
 @dataclass
 class Slopes:
-    """Sums of the divergence: Σ W/Z ∂log W, and Σ W/(Z - W) κω'⊥ with the largest weight apart."""
+    """Sums of the divergence: of ∂log W, and of the score κω'⊥ with the ray of the largest weight apart."""
 
     weights: Any
     score: Any
@@ -155,12 +127,12 @@ class WarpField(Field):
 
     @dr.syntax
     def _trace(self, chart, rng, active):
-        """Trace the auxiliary rays: (rows in thread-local memory, `Weights`)."""
+        """Trace the auxiliary rays: (rows in thread-local memory, `MotionFit`)."""
         S = self.settings
         count = dr.select(active, mi.UInt32(S.rays), 0)
         Row = row_type(chart.vector)
         rows = dr.alloc_local(Row, S.rays, value=dr.zeros(Row))
-        Z = Weights(count, mi.Float(0), mi.UInt32(0), mi.Float(0))
+        Z = MotionFit.empty(chart, count)
         i = mi.UInt32(0)
         previous = chart.vector(0)
         dropped, distance = mi.Float(0), mi.Float(0)
@@ -177,25 +149,38 @@ class WarpField(Field):
             ray = chart.ray(offset, drop)
             pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
             si = pi.compute_surface_interaction(ray, self.flags)
-            narrow = chart.narrow(si)
-            B, s = self.measure.eval(ray, pi, si, narrow if S.debiased else None)
-            gain = mi.Float(1)
             if dr.hint(S.debiased, mode="scalar"):
-                gain = self.measure.gain(ray, pi, si, s, narrow)
-            d = mi.Vector3f(si.p - ray.o)
-            t = dr.norm(d)
-            if dr.hint(S.debiased, mode="scalar"):
-                B = S.contrast * narrow * s
-            pi.t = dr.select(pi.is_valid(), t, dr.inf)
-            e = dr.exp(q)
-            bottom = dr.maximum(e - 1 + B, 1e-4)
-            density, score = self._mixture(q)
-            W = dr.power(bottom, -S.exponent) / density
-            slope = S.exponent * e / bottom - (score if S.debiased else 0)
-            rows[i] = Row(offset, drop, W, slope, gain, d / t, *hit_values(pi))
-            Z.add(W, i)
+                normal, d, t, gain, W, slope = self._found(chart, ray, pi, si, offset, drop)
+                pi.t = dr.select(pi.is_valid(), t, dr.inf)
+            else:
+                normal, d, gain = chart.vector(0), mi.Vector3f(ray.d), mi.Float(1)
+                e = dr.exp(q)
+                bottom = dr.maximum(e - 1 + self.measure.eval(ray, pi, si).B, FLOOR)
+                W = dr.power(bottom, -S.exponent) * e
+                slope = offset * (chart.kappa * S.exponent * e / bottom)
+            rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, d, *hit_values(pi))
+            Z.add(i, W, normal)
             i += 1
+        Z.solve()
         return rows, Z
+
+    def _found(self, chart, ray, pi, si, offset, drop):
+        """What a hit tells of the boundary beside it: (n, direction and distance of the point whose motion counts,
+        its `gain`, W, ∂log W)."""
+        narrow = chart.narrow(si)
+        nearest = self.measure.eval(ray, pi, si, narrow)
+        n = chart.vector(chart.across(ray, si.p, nearest.along))
+        beside, beside_drop = chart.toward(ray, si.p)
+        beside = dr.select(nearest.met, beside, offset)
+        beside_drop = dr.select(nearest.met, beside_drop, drop)
+        q, dq = chart.closeness(beside, beside_drop, dr.select(nearest.met, n, 0), ALONG)
+        q = dr.minimum(q, MOST)
+        bottom = _expm1(q) + self.settings.contrast * narrow * nearest.s + FLOOR
+        W = dr.power(bottom, -self.settings.exponent)
+        slope = dq * dr.select(q < MOST, -self.settings.exponent * dr.exp(q) / bottom, 0)
+        to = mi.Vector3f(si.p - ray.o)
+        t = dr.norm(to)
+        return n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
 
     @dr.syntax
     def _totals(self, chart, rows, Z):
@@ -203,12 +188,11 @@ class WarpField(Field):
         i = mi.UInt32(0)
         while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr slopes"):
             row = rows[i]
-            step = row.offset * chart.kappa
-            A.weights += step * (Z.share(row.W) * row.slope)
+            A.weights += Z.pull(row, Z.inverse @ row.slope)
             if dr.hint(self.settings.debiased, mode="scalar"):
-                against = step * self._scale(i) * Z.against_the_others(row.W, i)
-                A.score += dr.select(i == Z.at, 0, against)
-                A.largest = dr.select(i == Z.at, against, A.largest)
+                left_out = Z.left_out(row, i, self._score(chart, row, i))
+                A.score += dr.select(i == Z.at, 0, left_out)
+                A.largest = dr.select(i == Z.at, left_out, A.largest)
             i += 1
         return A
 
@@ -218,27 +202,18 @@ class WarpField(Field):
             return mi.Float(1)
         return dr.power(mi.Float(FINER), mi.Float(i % SCALES))
 
-    def _mixture(self, q):
-        """Density of all rays together (q = 0 for the widest: 1), and -∂log of it by q."""
-        if not self.settings.debiased:
-            return dr.exp(-q), mi.Float(1)
-        density, slope = mi.Float(0), mi.Float(0)
-        for j in range(SCALES):
-            c = float(FINER**j)
-            part = c / SCALES * dr.exp(-c * q)
-            density += part
-            slope += c * part
-        return density, slope / density
+    def _score(self, chart, row, i):
+        """∂log of the density of ray ``i``."""
+        return row.offset * (chart.kappa * self._scale(i))
 
-    def _coefficients(self, chart, row, i, Z, A):
-        """(h, b) of a ray: it adds h V_i to V and b·V_i to ∇·V."""
-        h, step = Z.share(row.W), row.offset * chart.kappa
-        b = step * row.slope - A.weights
-        if self.settings.debiased:
-            score = step * self._scale(i)
-            others = dr.select(i == Z.at, A.score, A.score + A.largest - score * Z.against_the_others(row.W, i))
-            b += score - others
-        return h, h * b
+    def _coefficient(self, chart, row, i, Z, A):
+        """b of a ray: it adds b·V_i to ∇·V."""
+        b = row.slope - A.weights
+        if not self.settings.debiased:
+            return Z.pull(row, Z.inverse @ b)
+        score = self._score(chart, row, i)
+        others = dr.select(i == Z.at, A.score, A.score + A.largest - Z.left_out(row, i, score))
+        return Z.pull(row, Z.inverse @ (b + score) - others)
 
     # ---------------------------------------------------------------- derivatives
 
@@ -261,20 +236,24 @@ class WarpField(Field):
         i = mi.UInt32(0)
         while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr warp"):
             row = rows[i]
-            h, b = self._coefficients(chart, row, i, Z, A)
             v = self._velocity(chart, row)
-            V += h * v
-            div += dr.dot(b, v)
+            V += Z.pull(row, v)
+            div += dr.dot(self._coefficient(chart, row, i, Z, A), v)
             i += 1
-        return chart.on_the_surface(V, div)
+        return chart.on_the_surface(chart.vector(Z.inverse @ V), div)
 
     @dr.syntax
     def _backward(self, chart, rows, Z, A, δV, δdiv):
         δo = mi.Vector3f(0)
+        δV = chart.vector(Z.inverse @ δV)
         i = mi.UInt32(0)
         while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr warp adjoint"):
             row = rows[i]
-            h, b = self._coefficients(chart, row, i, Z, A)
-            δo += self._velocity_adjoint(chart, row, h * δV + δdiv * b)
+            b = self._coefficient(chart, row, i, Z, A)
+            δo += self._velocity_adjoint(chart, row, Z.pull(row, δV) + δdiv * b)
             i += 1
         return δo
+
+
+def _expm1(q: Any) -> Any:
+    return dr.select(q < 0.01, q * (1 + 0.5 * q), dr.exp(q) - 1)

@@ -137,11 +137,17 @@ def test_few_rays_underestimate_without_debiasing():
 
 
 def test_field_follows_the_shape():
-    """Deep inside, V is the motion of the surface on the film; far outside it is 0."""
+    """Deep inside, V is the motion of the surface on the film; far outside it is 0.
+
+    Beside an edge only the motion across it is fixed: there V may turn.
+    """
     V, _ = field_of("rectangle_translate_x", WarpSettings(8, 1e4, 3.0), 4096)
     moving = np.hypot(*V) > 1e-6
     assert 0.05 < moving.mean() < 0.95
-    assert np.abs(V[1]).max() < 1e-3 * np.abs(V[0]).max()
+    turned = np.abs(V[1]) > 1e-3 * np.abs(V[0]).max()
+    assert turned.mean() < 0.2
+    inside = ~turned & (np.hypot(*V) > 1e-6)
+    assert np.abs(V[0][inside] / np.median(V[0][inside]) - 1).max() < 0.2  # perspective
 
 
 @pytest.mark.parametrize("name", ["sphere_scale", "disk_scale", "cylinder_scale", "cube_scale", "smooth_mesh_scale"])
@@ -155,7 +161,8 @@ def test_boundary_measure_vanishes_at_the_silhouette_only(name):
     pi = scene.ray_intersect_preliminary(ray)
     flags = mi.RayFlags.ShadingFrame | mi.RayFlags.UV | mi.RayFlags.dPdUV
     si = pi.compute_surface_interaction(ray, flags)
-    B, s = (np.array(x).reshape(n, n) for x in BoundaryMeasure(scene, {}).eval(ray, pi, si))
+    nearest = BoundaryMeasure(scene, {}).eval(ray, pi, si)
+    B, s = (np.array(x).reshape(n, n) for x in (nearest.B, nearest.s))
     hit = np.array(pi.is_valid()).reshape(n, n)
     inner = hit.copy()
     for shift, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
