@@ -29,12 +29,14 @@ import numpy as np
 
 from ..scene.viewpoint import Viewpoint
 from .edge_sample import join
+from .faces import FEW, Face
 from .segments import SegmentSet
 from .topology import mesh_edges
 
 SMOOTH, SPHERE, CYLINDER, DISK, MESH, FIELD = range(6)  # what the measure distinguishes
 KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
+REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -180,16 +182,23 @@ class BoundaryMeasure:
             s = dr.select(met, dr.norm(_across(ray.d, to_boundary)) / si.t, s)
         if self.positions is not None:
             mesh = hit & (kind == MESH)
-            on_mesh, nearest = self._on_mesh(ray, pi, number, cos, angle, mesh)
+            on_mesh, face = self._on_mesh(ray, pi, number, cos, angle, mesh)
             B, s = (dr.select(mesh, new, old) for new, old in zip(on_mesh, (B, s)))
         if narrow is not None:
+            beyond = mi.Bool(False)
+            if self.positions is not None:
+                to_outline = face.to_outline(ray, si)
+                s_outline = dr.norm(_across(ray.d, to_outline)) / si.t
+                beyond = mesh & face.round & (face.weak | (s_outline < s)) & (s_outline * narrow < REACH)
+                s = dr.select(beyond, s_outline, s)
             near = 1 / dr.square(1 + dr.square(dr.square(s * narrow)))
             si.p += dr.select(met, to_boundary * near, 0)
+            met |= beyond
             if self.positions is not None:
-                bordering = mesh & (nearest[0] < 3)
+                bordering = mesh & (face.nearest < 3) & ~beyond
+                along = dr.select(bordering, face.move(pi, si, near, bordering), along)
+                face.move_on(pi, si, to_outline * near, beyond)
                 met |= bordering
-                edge = self._onto_edge(pi, si, nearest, near, bordering)
-                along = dr.select(bordering, edge, along)
             s *= dr.select(met, 1 - near, 1)
         B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
         return Nearest(B, s, dr.select(hit, along, 0), met)
@@ -207,8 +216,8 @@ class BoundaryMeasure:
         near = 1 / dr.square(1 + dr.square(s * narrow))
         return dr.select(pi.is_valid() & (kind == FIELD), 1 + near * (1 / side - 1), 1)
 
-    def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Any]:
-        """((B, s), nearest): ``nearest`` is the corner opposite to the nearest discontinuous edge, 3 if none."""
+    def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Face]:
+        """((B, s), the face)."""
         row = dr.gather(mi.UInt32, self.tables.first, number, active) + pi.prim_index
         index = dr.gather(mi.Vector3u, self.tables.corners, 2 * row, active)
         across = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
@@ -218,16 +227,22 @@ class BoundaryMeasure:
         distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
         view = Viewpoint(ray.o)
         rim, s = _turning(dr.maximum(cos, RIM))
-        m, s, nearest = mi.Float(1), dr.select(flat, 1, s) * angle, mi.UInt32(3)
+        face = Face.seen(ray.d, p)
+        m, s = mi.Float(1), dr.select(flat, 1, s) * angle
         for k in range(3):
             a, b, c = p[(k + 1) % 3], p[(k + 2) % 3], p[k]
             q = dr.gather(mi.Point3f, self.positions, across[k], active)
-            jumps = SegmentSet.contour(view, a, b, c, q, ((flags >> k) & 1) != 0) | (flat & SegmentSet.bent(a, b, c, q))
+            open_ = ((flags >> k) & 1) != 0
+            ends = SegmentSet.contour(view, a, b, c, q, open_)
+            jumps = ends | (flat & SegmentSet.bent(a, b, c, q))
             m = dr.select(jumps, dr.minimum(m, distance[k]), m)
             away = dr.abs_dot(ray.d, dr.normalize(dr.cross(ray.o - a, b - ray.o)))
+            face.look_across(a, b, c, q, ~open_)
             nearer = jumps & (away < s)
-            s, nearest = dr.select(nearer, away, s), dr.select(nearer, k, nearest)
-        return (m * dr.select(flat, 1, rim), s), (nearest, p)
+            s = dr.select(nearer, away, s)
+            face.nearest = dr.select(nearer, k, face.nearest)
+            face.weak = dr.select(nearer, ~ends & (face.turn < FEW), face.weak)
+        return (m * dr.select(flat, 1, rim), s), face
 
     def _to_boundary(self, ray: Any, si: Any, kind: Any, size: Any) -> tuple[Any, Any]:
         """Vector3f from a hit on a sphere, cylinder or disk to the nearest point of its outline, and one along it.
@@ -269,19 +284,6 @@ class BoundaryMeasure:
             move = dr.select(disk, to_rim, move)
             along = dr.select(disk, dr.cross(n, out * r + to_rim), along)
         return move, along
-
-    def _onto_edge(self, pi: Any, si: Any, nearest: Any, near: Any, active: Any) -> Any:
-        """Move hits of meshes toward their nearest edge. Vector3f along it."""
-        k, p = nearest
-        b = [1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y]
-        own = dr.select(k == 0, b[0], dr.select(k == 1, b[1], b[2]))
-        moved = own * (1 - near)
-        rest = (1 - moved) / dr.maximum(1 - own, 1e-6)
-        b = [dr.select(k == j, moved, x * rest) for j, x in enumerate(b)]
-        active &= own < 0.999
-        pi.prim_uv = dr.select(active, mi.Point2f(b[1], b[2]), pi.prim_uv)
-        si.p = dr.select(active, p[0] * b[0] + p[1] * b[1] + p[2] * b[2], si.p)
-        return dr.select(k == 0, p[2] - p[1], dr.select(k == 1, p[0] - p[2], p[1] - p[0]))
 
 
 def _across(d: Any, v: Any) -> Any:

@@ -147,7 +147,8 @@ def test_field_follows_the_shape():
     turned = np.abs(V[1]) > 1e-3 * np.abs(V[0]).max()
     assert turned.mean() < 0.2
     inside = ~turned & (np.hypot(*V) > 1e-6)
-    assert np.abs(V[0][inside] / np.median(V[0][inside]) - 1).max() < 0.2  # perspective
+    low, middle, high = np.quantile(V[0][inside], [0.4, 0.5, 0.9])  # less: the way out to 0
+    assert 0.8 * middle < low < high < 1.2 * middle  # perspective
 
 
 @pytest.mark.parametrize("name", ["sphere_scale", "disk_scale", "cylinder_scale", "cube_scale", "smooth_mesh_scale"])
