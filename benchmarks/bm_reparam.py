@@ -2,7 +2,7 @@
 
     python benchmarks/bm_reparam.py [table | trend] [case ...]
 
-``table``: prb_reparam (debiased), with a kernel 2 to 4 times as wide and 8 rays ("wide": less variance, more
+``table``: prb_reparam (debiased), with a kernel of 4 degrees ("wide": less variance, more
 bias), its consistent mode, the rotation method, prb_edge and, if
 PBDR_MITSUBA34 names the Python of an environment with mitsuba==3.4.1, its prb_reparam, interleaved.
 ``trend``: consistent and debiased mode over N, κ and α on a sphere.
@@ -36,7 +36,7 @@ OLD = os.environ.get("PBDR_MITSUBA34")
 METHODS = {
     "prb_edge": {"type": "prb_edge"},
     "debiased": {"type": "prb_reparam"},
-    "wide": {"type": "prb_reparam", "reparam_rays": 8, "reparam_kappa": 5e2},
+    "wide": {"type": "prb_reparam", "reparam_kappa": 2e2},
     "consistent": {"type": "prb_reparam", "reparam_debiased": False},
     "rotation": {"type": "prb_reparam", "method": "rotation"},
 }

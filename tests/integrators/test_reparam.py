@@ -148,7 +148,7 @@ def test_field_follows_the_shape():
     assert turned.mean() < 0.2
     inside = ~turned & (np.hypot(*V) > 1e-6)
     low, middle, high = np.quantile(V[0][inside], [0.4, 0.5, 0.9])  # less: the way out to 0
-    assert 0.8 * middle < low < high < 1.2 * middle  # perspective
+    assert 0.8 * middle < low < high < 1.3 * middle  # perspective
 
 
 @pytest.mark.parametrize("name", ["sphere_scale", "disk_scale", "cylinder_scale", "cube_scale", "smooth_mesh_scale"])
