@@ -37,6 +37,7 @@ SMOOTH, SPHERE, CYLINDER, DISK, MESH, FIELD = range(6)  # what the measure disti
 KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
 REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
+DOUBT = 0.3  # of the way there that is left, as that outline is an estimate
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -199,7 +200,7 @@ class BoundaryMeasure:
                 along = dr.select(bordering, face.move(pi, si, near, bordering), along)
                 face.move_on(pi, si, to_outline * near, beyond)
                 met |= bordering
-            s *= dr.select(met, 1 - near, 1)
+            s *= dr.select(beyond, DOUBT, dr.select(met, 1 - near, 1))
         B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
         return Nearest(B, s, dr.select(hit, along, 0), met)
 

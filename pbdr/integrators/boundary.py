@@ -27,6 +27,7 @@ class EdgeRecord:
     wavelengths: Any
     active: Any
     speed: Any  # attached; only its derivative has a meaning
+    slide: Callable[[], Any] | None = None  # gives an attached number that belongs to ``speed``, too
     learn: Callable[[Any], None] | None = None  # is told what each lane was worth (signed Float)
 
 
@@ -42,11 +43,20 @@ def boundary_forward(sensor: Any, records: Iterable[EdgeRecord]) -> Any:
         film = BoundaryFilm(sensor)
         for r in records:
             with dr.resume_grad():
-                v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
+                v = _speed(r)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
             if r.learn is not None:
                 r.learn(dr.select(r.active, dr.mean(mi.unpolarized_spectrum(r.value)) * v, 0))
         return film.image()
+
+
+def _speed(r: EdgeRecord) -> Any:
+    """Tangent of the speed. Dr.Jit carries none through a call of shapes while another hangs on their parameters."""
+    if r.slide is None:
+        return dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
+    v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges)
+    more = r.slide()
+    return v + dr.forward_to(more, flags=dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges) if dr.grad_enabled(more) else v
 
 
 def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) -> None:
@@ -60,7 +70,8 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
             if r.learn is not None or moves:  # it is needed more than once
                 dr.eval(weight)
             with dr.resume_grad():
-                dr.backward_from(r.speed * weight, flags=dr.ADFlag.ClearInterior)
+                speed = r.speed if r.slide is None else r.speed + r.slide()
+                dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior)
             if r.learn is not None:
                 r.learn(weight)
         dr.eval()

@@ -22,17 +22,25 @@ class Walk:
     β: Any
     left: Any  # UInt32: rough vertices still to be passed
     found: Any  # Bool: stopped at a vertex with a rough lobe
+    entered: Any  # Bool: the vertex is where light entered a translucent object
+    ray_prev: Any  # the vertex before
+    pi_prev: Any
+    near: Any  # Float, of `entry_motion`
     active: Any
 
 
 @dr.syntax
-def walk(scene: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, active: Any) -> Walk:
+def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, active: Any) -> Walk:
     """Follow BSDF samples past ``skip`` rough vertices (those with a lobe that is not a Dirac one).
 
+    Of a translucent object, either the boundary is the vertex, or the point where light entered.
+
     Args:
+        step: `SubsurfaceStep` or ``None``.
         limit: number of vertices, at most, before the one that is returned.
     """
-    context = mi.BSDFContext()
+    translucent = step is not None
+    context = step.context if translucent else mi.BSDFContext()
     s = Walk(
         ray=mi.Ray3f(ray),
         pi=first_hit,
@@ -40,21 +48,51 @@ def walk(scene: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, 
         β=mi.Spectrum(1),
         left=mi.UInt32(skip),
         found=mi.Bool(False),
+        entered=mi.Bool(False),
+        ray_prev=mi.Ray3f(ray),
+        pi_prev=dr.zeros(mi.PreliminaryIntersection3f),
+        near=mi.Float(0),
         active=mi.Bool(active),
     )
     while s.active:
         si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
         bsdf = si.bsdf(s.ray)
+        u1, u2 = rng.next_1d(), rng.next_2d()
         rough = si.is_valid() & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
+        if dr.hint(translucent, mode="scalar"):
+            visit = step.visit(si, bsdf, s.entered, u1, s.active & si.is_valid())
+            u1 = visit.u
+            # The object itself is met one vertex later.
+            rough &= ~visit.leaving | (visit.coat & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Glossy))
         s.found = rough & (s.left == 0)
         on = si.is_valid() & ~s.found & (s.depth < limit)
-        bs, weight = bsdf.sample(context, si, rng.next_1d(), rng.next_2d(), on)
-        on &= dr.max(mi.unpolarized_spectrum(weight)) > 0
+        if dr.hint(translucent, mode="scalar"):
+            s.β[s.found & visit.leaving] = s.β / visit.share
+            on |= si.is_valid() & ~s.found & ~visit.coat
+        bs, weight = bsdf.sample(context, si, u1, u2, on)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
-        s.pi[on] = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=on)
-        s.ray[on] = ray_next
+        traced = mi.Bool(on)
+        if dr.hint(translucent, mode="scalar"):
+            bs, weight = visit.choose(bs, weight, u2)
+            entering = on & ~visit.coat
+            entry = step.enter(scene, si, bsdf, visit, (rng.next_1d(), rng.next_2d(), rng.next_1d()), entering)
+            weight = dr.select(entering, entry.weight, weight)
+            ray_next = si.spawn_ray(si.to_world(bs.wo))
+            traced &= ~entering
+        on &= dr.max(mi.unpolarized_spectrum(weight)) > 0
+        pi_next = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=traced & on)
         s.β[on] = s.β * weight
-        s.depth[on] = s.depth + 1
         s.left[on & rough] = s.left - 1
+        if dr.hint(translucent, mode="scalar"):
+            pi_next[entering] = entry.pi
+            ray_next[entering] = entry.ray
+            s.ray_prev[on], s.pi_prev[on] = s.ray, s.pi
+            s.near[on] = entry.near
+            s.entered[on] = entering
+            s.depth[on & ~entering] = s.depth + 1
+        else:
+            s.depth[on] = s.depth + 1
+        s.pi[on] = pi_next
+        s.ray[on] = ray_next
         s.active = on
     return s

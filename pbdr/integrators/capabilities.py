@@ -23,7 +23,8 @@ class Capabilities:
         primary_visibility, indirect_visibility: outlines seen by the sensor; from the path's vertices.
         delta_lights: shadows of point-like lights.
         specular_chains: outlines seen in perfect mirrors and through smooth glass.
-        subsurface: transport inside objects; derivatives of materials and radiances, not of geometry.
+        subsurface: transport inside objects; derivatives of materials and radiances.
+        subsurface_geometry: the derivatives of shapes seen through it.
         volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
@@ -37,6 +38,7 @@ class Capabilities:
     delta_lights: bool = False
     specular_chains: bool = False
     subsurface: bool = False
+    subsurface_geometry: bool = False
     volumes: bool = False
     camera: bool = False
     distance_fields: bool = False
@@ -57,6 +59,7 @@ EDGE = Capabilities(
     delta_lights=True,
     specular_chains=True,
     subsurface=True,
+    subsurface_geometry=True,
     camera=True,
     sensors=PROJECTIVE,
 )

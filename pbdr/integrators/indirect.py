@@ -57,7 +57,10 @@ class Indirect:
         self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
         self.lights_move = lights_move(scene)
         self.smooth = has_smooth_meshes(scene)
-        self.chains = bool(self.moving) and SceneTraits(scene).delta_bsdfs
+        traits = SceneTraits(scene)
+        self.chains = bool(self.moving) and traits.delta_bsdfs
+        self.subsurface = traits.subsurface
+        self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)
 
     def _film(self, guides: dict[str, FilmGuide]) -> dict[str, FilmSampler]:

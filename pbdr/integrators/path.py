@@ -82,13 +82,16 @@ def trace(
         with dr.resume_grad(when=not primal):
             if dr.hint(sensor_moves, mode="scalar"):
                 segment, o, d = terms.attach_ray(s.ray, ray_tangent, s.depth == 0)
+            elif dr.hint(translucent and not primal and traits.moving, mode="scalar"):
+                segment, before = terms.attach_entry(s)
             else:
                 segment = s.ray
             si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
             if dr.hint(not primal and traits.moving, mode="scalar"):
                 later = s.depth >= 1
-                prev = s.pi_prev.compute_surface_interaction(s.ray_prev, ray_flags=mi.RayFlags.Minimal, active=later)
-                terms.attach_incident_direction(si, prev, later)
+                if dr.hint(not translucent, mode="scalar"):
+                    before = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, later).p
+                terms.attach_incident_direction(si, before, later & ~s.entered)
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
         bsdf = si.bsdf(s.ray)
@@ -194,7 +197,8 @@ def trace(
                 f = bsdf.eval(context, si, wo, active_next)
                 if dr.hint(translucent, mode="scalar"):
                     f, _ = visit.evaluate(wo, f, mi.Float(1))
-                    f = dr.select(entering, step.value(si, bsdf, visit, entry, entering), f)
+                    held = (s.pi, s.ray) if traits.moving else None
+                    f = dr.select(entering, step.value(si, bsdf, visit, entry, held, entering), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
                     _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
@@ -204,7 +208,7 @@ def trace(
                     f = dr.select(null, bsdf.eval_null_transmission(si, active_next), f)
                 Lr_ind = s.L * dr.relative_grad(f)
                 if dr.hint(traits.moving, mode="scalar"):
-                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, active_next & si_next.is_valid())
+                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, traced & si_next.is_valid())
                     Lr_ind *= dr.relative_grad(J)
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
@@ -225,7 +229,9 @@ def trace(
         s.it_prev = terms.reference_point(si)
         if dr.hint(translucent, mode="scalar"):
             s.depth[si.is_valid() & ~entering] += 1
-            s.entered = entering
+            s.entered_prev, s.near_prev = s.entered, s.near
+            s.entered, s.near = entering, entry.near
+            s.pi_before, s.ray_before = s.pi_prev, s.ray_prev
         else:
             s.depth[si.is_valid()] += 1
         s.active = active_next

@@ -37,6 +37,11 @@ class PathState:
     pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
     delta_prev: Any  # Bool: that sample was a Dirac one
     entered: Any  # Bool: the current vertex is where light entered a translucent object
+    near: Any  # Float: there, radius within which it moves along with the vertex before (see `entry_motion`)
+    entered_prev: Any  # Bool: the vertex before is one; its ``near``, and the vertex before that:
+    near_prev: Any
+    ray_before: Any
+    pi_before: Any
     active: Any  # Bool
 
 
@@ -60,6 +65,11 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> P
         pdf_prev=mi.Float(1),
         delta_prev=mi.Bool(True),
         entered=mi.Bool(False),
+        near=mi.Float(0),
+        entered_prev=mi.Bool(False),
+        near_prev=mi.Float(0),
+        ray_before=mi.Ray3f(ray),
+        pi_before=dr.zeros(mi.PreliminaryIntersection3f),
         active=mi.Bool(active),
     )
 

@@ -11,6 +11,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from .entry_motion import entry_point, follow
+
 
 def mis_weight(a: Any, b: Any) -> Any:
     """Power heuristic a² / (a² + b²), detached; 0 where undefined."""
@@ -44,15 +46,30 @@ def attach_ray(ray: Any, tangent: Any, first: Any) -> tuple[Any, Any, Any]:
     return attached, o, d
 
 
-def attach_incident_direction(si: Any, prev: Any, active: Any) -> None:
-    """Let ω_i at ``si`` follow the motion of the previous vertex, in place.
+def attach_entry(s: Any) -> tuple[Any, Any]:
+    """(current segment, point before): both attached to the motion of points where light entered an object.
+
+    From such a point a probe leads that follows it; any other vertex before is held on its ray.
+    """
+    prev = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, s.entered | (s.depth >= 1))
+    material = follow(s.pi_prev, s.ray_prev, s.entered | s.entered_prev)
+    p, _ = entry_point(follow(s.pi, s.ray, s.entered), prev, material, s.near)
+    attached = mi.Ray3f(s.ray)
+    attached.o = dr.select(s.entered, dr.replace_grad(s.ray.o, p), s.ray.o)
+    before = s.pi_before.compute_surface_interaction(s.ray_before, mi.RayFlags.Minimal, s.entered_prev)
+    p, _ = entry_point(material, before, follow(s.pi_before, s.ray_before, s.entered_prev), s.near_prev)
+    return attached, dr.select(s.entered_prev, p, prev.p)
+
+
+def attach_incident_direction(si: Any, before: Any, active: Any) -> None:
+    """Let ω_i at ``si`` follow the motion of the previous vertex, at ``before``, in place.
 
     The point itself is held: its own motion is the concern of the Jacobian of the segment, which
     is taken at the other end (algorithms: Worchel 2025).
     """
     here = dr.detach(si)
     active &= here.is_valid()  # what lies at infinity sees no motion
-    toward = dr.select(active, prev.p - here.p, mi.Vector3f(0, 0, 1))
+    toward = dr.select(active, before - here.p, mi.Vector3f(0, 0, 1))
     wi = here.to_local(dr.normalize(toward))
     si.wi = dr.replace_grad(si.wi, dr.select(active, wi, si.wi))
 

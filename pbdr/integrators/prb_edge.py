@@ -60,7 +60,7 @@ class EdgeIntegrator(PathIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         sensor = get_sensor(scene, sensor)
         result = super().render_forward(scene, params, sensor, seed, spp)
-        for records in self._boundaries(scene, sensor, seed, spp):
+        for records in self._boundaries(scene, sensor, seed, spp, forward=True):
             result += boundary_forward(sensor, records)
         return result
 
@@ -106,7 +106,7 @@ class EdgeIntegrator(PathIntegrator):
 
     # ---------------------------------------------------------------- boundaries
 
-    def _boundaries(self, scene, sensor, seed, spp):
+    def _boundaries(self, scene, sensor, seed, spp, forward=False):
         """Samplers of discontinuities, one after the other."""
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         if not seen and not lights:
@@ -123,13 +123,15 @@ class EdgeIntegrator(PathIntegrator):
         if indirect > 0 and self.max_depth != 1:
             films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films), share)
+                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
 
-    def _indirect_records(self, scene, sensor, seed, spp, films):
+    def _indirect_records(self, scene, sensor, seed, spp, films, forward):
         self._remember(sensor)
         edges = SceneEdges(scene, self.topologies, statics=True)
         if not len(edges):
             return
+        if forward:
+            edges.hold_tangents()
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
             context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor), guides, films.get(k))

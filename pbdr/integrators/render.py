@@ -18,7 +18,7 @@ from ..scene.sensors import get_sensor, sensor_moves
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
-from .subsurface_step import require_rest
+from .subsurface_step import require_followed
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
@@ -137,7 +137,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
-        require_rest(scene, sensor)
+        require_followed(scene, sensor, self.capabilities.subsurface_geometry)
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
@@ -148,7 +148,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
-        require_rest(scene, sensor)
+        require_followed(scene, sensor, self.capabilities.subsurface_geometry)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):

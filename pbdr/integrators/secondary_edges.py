@@ -24,6 +24,7 @@ from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .boundary import EdgeRecord
 from .camera_walk import walk
+from .entry_motion import entry_slide, follow
 from .indirect import Indirect
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
@@ -48,19 +49,31 @@ class Choice:
     found: Any
 
 
+@dataclass
+class Before:
+    """In scenes with translucent objects: where light left one that it had entered at the receiver."""
+
+    entered: Any  # Bool: it did
+    pi: Any
+    ray: Any
+    near: Any  # Float, of `entry_motion`
+
+
 def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     """Sample receivers and outlines, and trace both sides: two lanes per sample."""
     with dr.suspend_grad():
-        choice = _choose(ctx, lane_sampler(seed, ctx.count), seed)
-        dr.eval(choice)
+        choice, before = _choose(ctx, lane_sampler(seed, ctx.count), seed)
+        dr.eval(choice, before)
         lane = dr.arange(mi.UInt32, 2 * ctx.count)
         choice = dr.gather(Choice, choice, lane >> 1)
+        if before is not None:
+            before = dr.gather(Before, before, lane >> 1)
         rng = paired_sampler(mi.sample_tea_32(seed, mi.UInt32(1))[1], ctx.count)
         sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
-        return _trace(ctx, choice, rng, sign, lane)
+        return _trace(ctx, choice, before, rng, sign, lane)
 
 
-def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
+def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     camera, count = ctx.camera, ctx.count
     lane = dr.arange(mi.UInt32, count)
     u_film, u_x, u_y, u_stop, u_lobe, u_a, u_b, u_narrow, u_edge, u_near, u_along = lattice(lane, 11, seed)
@@ -72,15 +85,20 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
     ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
     skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
-    end = walk(ctx.scene, rng, ray, hit, skip, ctx.deepest, True)
+    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True)
+    first = (end.depth == 0) & ~end.entered
 
     # A sample of the BSDF says where light matters.
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
     bsdf = si.bsdf(end.ray)
-    bs, _ = bsdf.sample(mi.BSDFContext(), si, u_lobe, mi.Point2f(u_a, u_b), end.found)
+    si.wi = dr.select(end.entered, mi.Vector3f(0, 0, 1), si.wi)  # a probe has come from any side
+    bs, _ = bsdf.sample(ctx.context, si, u_lobe, mi.Point2f(u_a, u_b), end.found)
+    if ctx.subsurface is not None:
+        visit = ctx.subsurface.visit(si, bsdf, end.entered, u_lobe, end.found)
+        bs, _ = visit.choose(bs, mi.Spectrum(1), mi.Point2f(u_a, u_b))
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
-    query = ctx.receiver_query(si, end.depth == 0, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    query = ctx.receiver_query(si, first, lobe, dr.select(delta, 0, bs.pdf), bsdf)
     leaf, pmf = ctx.edges.tree.sample(query, u_edge, u_narrow < 0.5)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = proposal.sample(u_along, u_near < 0.5)
@@ -92,13 +110,16 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
         _, along = own_horizon.direction(si, bsdf, u_along)
         pdf = dr.select(own, often * along, (1 - often) * pdf)
         t = dr.select(own, u_along, t)
-    return Choice(
+    before = None
+    if ctx.subsurface is not None:
+        before = Before(end.entered, end.pi_prev, end.ray_prev, end.near)
+    choice = Choice(
         pos=pos,
         aperture=aperture,
         ray=end.ray,
         pi=end.pi,
         depth=end.depth,
-        first=end.depth == 0,
+        first=first,
         β=end.β * weight / (count * share * ctx.film["rough"].pdf(pos)),
         leaf=leaf,
         t=t,
@@ -106,12 +127,15 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> Choice:
         own=own,
         found=end.found & (pdf > 0) & dr.isfinite(pdf),
     )
+    return choice, before
 
 
-def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> EdgeRecord:
+def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign: Any, lane: Any) -> EdgeRecord:
     scene, edges = ctx.scene, ctx.edges
     active, own = mi.Bool(choice.found), choice.own
     si = choice.pi.compute_surface_interaction(choice.ray, mi.RayFlags.All, active)
+    if before is not None:
+        si.wi = dr.select(before.entered, mi.Vector3f(0, 0, 1), si.wi)
     # Seen from where rays start: on a fine mesh what lies next to a receiver is no higher than that.
     ray = si.spawn_ray(edges.at(Viewpoint(si.p), choice.leaf, choice.t).p - si.p)
     edge = edges.at(Viewpoint(ray.o), choice.leaf, choice.t)
@@ -129,7 +153,12 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
         ray = dr.select(own, own_horizon.beside(si, ω_own, sign), ray)
     active &= outline | own
     wo = si.to_local(ω)
-    f = si.bsdf().eval(mi.BSDFContext(), si, wo, active)
+    f = si.bsdf().eval(ctx.context, si, wo, active)
+    alone = mi.Bool(False)  # no emitter-side sample makes the same path
+    if before is not None:
+        visit = ctx.subsurface.visit(si, si.bsdf(), before.entered, mi.Float(0), active)
+        f, _ = visit.evaluate(wo, f, mi.Float(1))
+        alone = visit.leaving | visit.entered
     active &= dr.max(mi.unpolarized_spectrum(f)) > 0
 
     ray, hit, same, active = beside_outline(scene, edge, ray, n, r, sign, lane, active, own)
@@ -140,7 +169,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     across = dr.norm(dr.cross(edge.tangent, ω))
     mine = ctx.camera_density(choice.pos) * J * choice.pdf
     mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
-    shared = active & choice.first & ~same & ~own
+    shared = active & choice.first & ~same & ~own & ~alone
     theirs = ctx.light_density(choice.leaf, edge, si_y, ω, shared)
     emission = dr.select(theirs > 0, mine / (mine + theirs), 1)
 
@@ -163,12 +192,22 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
     with dr.resume_grad():
         material = ctx.follow(choice.pi, choice.ray)
         p = ctx.receiver_motion(material, si, choice.ray, choice.first, choice.pos, choice.aperture)
+        if before is not None:
+            p = dr.select(before.entered, material.p, p)
         x = edges.motion(edge)
         held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
         speed = dr.dot(n, (x - p) / r)
         if ctx.smooth:
             speed = dr.select(own, -dr.dot(material.n, ω), speed)
         speed += dr.dot(n, p) * held
+    slide = None
+    if before is not None:
+        held = n * (dr.select(hit.is_valid(), dr.rcp(hit.t), 0) - 1 / r)
+
+        def slide():
+            left = follow(before.pi, before.ray, before.entered)
+            return dr.select(before.entered, dr.dot(held, entry_slide(si, left, before.ray, before.near)), 0)
+
     return EdgeRecord(
         pos=choice.pos,
         value=dr.select(active, value, 0),
@@ -176,6 +215,7 @@ def _trace(ctx: Indirect, choice: Choice, rng: Any, sign: Any, lane: Any) -> Edg
         wavelengths=choice.ray.wavelengths,
         active=active,
         speed=speed,
+        slide=slide,
         learn=ctx.learner("rough", choice.pos),
     )
 

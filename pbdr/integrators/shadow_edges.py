@@ -16,6 +16,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..bssrdfs.names import MARK
 from ..geometry.curve_sampling import curve_proposal
 from ..geometry.edge_sample import GAP
 from ..sampling.lattice import lattice
@@ -84,7 +85,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         skip, stop = ctx.rough_vertex(rng.next_1d())
         skip = dr.select(delta, skip, 0)
         stop = dr.select(delta, stop, 1)
-        end = _toward_sensor(scene, rng, away, landed, skip, ctx.deepest, active)
+        end = _toward_sensor(scene, rng, away, landed, skip, ctx.deepest, ctx.context.type_mask, active)
         active = end.active
         last = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.Minimal, active)
         back = -end.ray.d  # toward the light side
@@ -101,7 +102,9 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         si = pi.compute_surface_interaction(ray, mi.RayFlags.All, active)
         active &= si.is_valid() & (dr.norm(si.p - last.p) < 1e-4 * (si.t + scale))
         bsdf = si.bsdf(ray)
-        f = bsdf.eval(mi.BSDFContext(), si, si.to_local(back), active)
+        if ctx.subsurface is not None:  # camera-side samples alone
+            active &= ~bsdf.has_attribute(MARK, active)
+        f = bsdf.eval(ctx.context, si, si.to_local(back), active)
         cos = dr.abs_dot(si.n, back)
 
         # Radiance over the density of its direction around e.
@@ -157,7 +160,7 @@ class Approach:
 
 
 @dr.syntax
-def _toward_sensor(scene, rng, ray, pi, skip, limit, active) -> Approach:
+def _toward_sensor(scene, rng, ray, pi, skip, limit, mask, active) -> Approach:
     """Pass ``skip`` rough vertices by BSDF samples, as importance flows.
 
     A vertex between a (from the light) and b (next) has the weight f cos_s(a) |n·b| / (|n·a| p(b)),
@@ -165,6 +168,7 @@ def _toward_sensor(scene, rng, ray, pi, skip, limit, active) -> Approach:
     for the last vertex, where the sensor is met.
     """
     context = mi.BSDFContext(mi.TransportMode.Importance)
+    context.type_mask = mask
     s = Approach(
         ray=mi.Ray3f(ray),
         pi=pi,
@@ -201,7 +205,7 @@ def _toward_sensor(scene, rng, ray, pi, skip, limit, active) -> Approach:
 
 def _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     """Weight against the camera-side samples that could make the same path."""
-    bs, _ = bsdf.sample(mi.BSDFContext(), si, rng.next_1d(), rng.next_2d(), active)
+    bs, _ = bsdf.sample(ctx.context, si, rng.next_1d(), rng.next_2d(), active)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
     query = ctx.receiver_query(si, True, lobe, dr.select(delta, 0, bs.pdf), bsdf)

@@ -26,6 +26,10 @@ from ..core.errors import UnsupportedError
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
 from ..scene.shapes import shapes_move, translucent_shapes
+from .entry_motion import area_of, entry_point, follow
+
+NEAR = 0.2  # share of R within the radius up to which x_i moves along with x_o
+CLOSE = 1e-9  # distance of x_o and x_i below which the motion of one against the other is not looked at
 
 
 def subsurface_materials(scene: Any) -> list[Any]:
@@ -33,20 +37,35 @@ def subsurface_materials(scene: Any) -> list[Any]:
     return [s.bsdf() for s in translucent_shapes(scene)]
 
 
-def require_rest(scene: Any, sensor: Any) -> None:
-    """Refuse derivatives of geometry in scenes with translucent objects.
+def require_followed(scene: Any, sensor: Any, edges: bool) -> None:
+    """Refuse derivatives of geometry that a scene with translucent objects would get wrong.
+
+    Args:
+        edges: the integrator samples edges.
 
     Raises:
-        UnsupportedError: shapes, sensor or lights are attached to the AD graph.
+        UnsupportedError: names what moves, and what the integrator cannot follow.
     """
     if not subsurface_materials(scene):
         return
-    moving = {"a shape": shapes_move(scene), "the sensor": sensor_moves(sensor), "a light": lights_move(scene)}
-    names = [k for k, moves in moving.items() if moves]
-    if names:
+    shapes, lights, camera = shapes_move(scene), lights_move(scene), sensor_moves(sensor)
+    point_like = any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters())
+    names = [k for k, moves in {"a shape": shapes, "the sensor": camera, "a light": lights}.items() if moves]
+    who = " and ".join(names)
+    if names and not edges:
         raise UnsupportedError(
-            f"{' and '.join(names)} moves in a scene with a subsurface material: the derivative of what is seen through"
-            " the material is not available yet, only those of materials, textures and radiances."
+            f"{who} moves in a scene with a subsurface material: prb_reparam has no derivative of what is seen through"
+            " the material. Use prb_edge."
+        )
+    if camera:
+        raise UnsupportedError(
+            "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
+            " is not available, only those of shapes, area lights and materials."
+        )
+    if names and point_like:
+        raise UnsupportedError(
+            f"{who} moves in a scene with a subsurface material and point-like lights, whose shadows on translucent objects"
+            " have no derivative. Use small area lights."
         )
 
 
@@ -100,7 +119,8 @@ class SubsurfaceStep:
         """Sample where the light has entered, of lanes that did not choose the boundary."""
         u_axis, u_disk, u_keep = us
         entry = Entry(
-            mi.Ray3f(si.spawn_ray(si.n)), dr.zeros(mi.PreliminaryIntersection3f), mi.Point3f(si.p), mi.Spectrum(0)
+            mi.Ray3f(si.spawn_ray(si.n)), dr.zeros(mi.PreliminaryIntersection3f), mi.Point3f(si.p), mi.Spectrum(0),
+            mi.Float(0),
         )
         inside = 1 - visit.fresnel(si.wi)
         for profile, mask in self.profiles(si, bsdf, active):
@@ -109,16 +129,27 @@ class SubsurfaceStep:
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
             entry.weight[found] = e.weight * (inside / (1 - visit.share))
+            entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
         x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
         entry.p = x.p
         return entry
 
-    def value(self, si: Any, bsdf: Any, visit: Visit, entry: Entry, active: Any) -> Any:
-        """(1 - F) R(|x_o - x_i|), attached to the parameters of the material."""
-        total, r = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p))
+    def value(self, si: Any, bsdf: Any, visit: Visit, entry: Entry, held: tuple | None, active: Any) -> Any:
+        """(1 - F) R(|x_o - x_i|) dA(x_i), attached to the parameters of the material.
+
+        Args:
+            held: hit and ray of x_o if shapes move: then attached to their motion, too.
+        """
+        total, r, area = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p)), mi.Float(1)
+        if held is not None:
+            x = follow(entry.pi, entry.ray, active)
+            p, grown = entry_point(x, si, follow(*held, active), entry.near)
+            area = dr.relative_grad(1 + grown) * dr.relative_grad(area_of(entry.pi, entry.ray, active))
+            apart = dr.select(active & (r > CLOSE), p - si.p, mi.Vector3f(1, 0, 0))
+            r = dr.replace_grad(r, dr.norm(apart))
         for profile, mask in self.profiles(si, bsdf, active):
             total += dr.select(mask, profile.eval(mi.Float(r)), 0)
-        return total * (1 - visit.fresnel(si.wi))
+        return total * ((1 - visit.fresnel(si.wi)) * area)
 
 
 class Visit:
@@ -156,7 +187,7 @@ class Visit:
 
 
 class Entry:
-    """A point x_i: the hit, its position, and (1 - F) R over its density."""
+    """A point x_i: the hit, its position, (1 - F) R over its density, and ``near`` of `entry_motion`."""
 
-    def __init__(self, ray: Any, pi: Any, p: Any, weight: Any):
-        self.ray, self.pi, self.p, self.weight = ray, pi, p, weight
+    def __init__(self, ray: Any, pi: Any, p: Any, weight: Any, near: Any):
+        self.ray, self.pi, self.p, self.weight, self.near = ray, pi, p, weight, near

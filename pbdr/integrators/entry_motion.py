@@ -1,0 +1,71 @@
+"""How a point where light entered a translucent object moves with its shape.
+
+The integral over the object's surface is taken in material form: x_i follows the surface, and the area
+around it changes. But the point x_o where light leaves is held on a ray, and slides over the surface by
+s = ẋ_o - (motion of the material at x_o). As R ~ 1/r, a motion of x_o against its neighbourhood would have a
+derivative ~ 1/r², of infinite variance. So points near x_o slide along,
+
+    ẋ_i = (material) + w(r) P s,    w = exp(-r²/ε²),    P: onto the tangent plane at x_i,
+
+and the area grows by w' r̂·P s, too. (∇·P s, the curvature times s·n, is left out: ε is a small part of
+the mean free path.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+FOLLOW = mi.RayFlags.Minimal | mi.RayFlags.FollowShape
+
+
+def entry_point(x: Any, held: Any, material: Any, near: Any) -> tuple[Any, Any]:
+    """(x_i, what its slide adds to the area around it), attached.
+
+    Args:
+        x: SurfaceInteraction3f of x_i, attached with `FOLLOW`.
+        held, material: of x_o, attached without (it stays on its ray) and with `FOLLOW`.
+        near: Float, ε.
+    """
+    slide, grown = _slide(x, held.p - material.p, held.p, near)
+    return x.p + slide, grown
+
+
+def entry_slide(x: Any, material: Any, ray: Any, near: Any) -> Any:
+    """The slide of x_i alone (its value is 0), from the material point x_o, attached, and the ray that it stays on."""
+    cos = dr.dot(material.n, ray.d)
+    cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
+    held = ray.o + ray.d * (dr.dot(material.n, material.p - ray.o) / cos)
+    return _slide(x, dr.replace_grad(mi.Vector3f(0), held - material.p), material.p, near)[0]
+
+
+def _slide(x: Any, slide: Any, origin: Any, near: Any) -> tuple[Any, Any]:
+    n, d = dr.detach(x.n), mi.Vector3f(dr.detach(x.p - origin))
+    slide = slide - n * dr.dot(n, slide)
+    ε2 = dr.square(dr.maximum(near, 1e-12))
+    w = dr.exp(-dr.squared_norm(d) / ε2)
+    return slide * w, dr.dot(d, slide) * (-2 / ε2 * w)
+
+
+def follow(pi: Any, ray: Any, active: Any) -> Any:
+    """The interaction of a material point."""
+    return pi.compute_surface_interaction(ray, FOLLOW, active)
+
+
+def area_of(pi: Any, ray: Any, active: Any) -> Any:
+    """Area of a material element around a hit, attached, in any unit: only its relative change counts."""
+    size = []
+    corner = mi.PreliminaryIntersection3f(pi)
+    for uv in ((0, 0), (1, 0), (0, 1)):
+        corner.prim_uv = mi.Point2f(*uv)
+        size.append(corner.compute_surface_interaction(ray, FOLLOW, active & _meshes(pi, active)).p)
+    on_mesh = dr.norm(dr.cross(size[1] - size[0], size[2] - size[0]))
+    si = pi.compute_surface_interaction(ray, FOLLOW | mi.RayFlags.dPdUV, active)
+    elsewhere = dr.norm(dr.cross(si.dp_du, si.dp_dv))
+    return dr.select(active, dr.select(_meshes(pi, active), on_mesh, elsewhere), 1)
+
+
+def _meshes(pi: Any, active: Any) -> Any:
+    return active & pi.shape.is_mesh()
