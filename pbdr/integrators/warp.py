@@ -4,23 +4,26 @@ Visibility changes at boundaries that move. If the directions of an integral mov
 
     d/dθ ∫ f dω = ∫ ∂f/∂θ + ∇·(f V) dω = ∫ ∂f/∂θ + ∇f·V + f ∇·V dω,
 
-for every field V that is continuous and equals the velocity of the boundary on each boundary
-:cite:`bangaru2020unbiased`. V is a mean over auxiliary rays ω' around ω, vMF-distributed with
-concentration κ: V = Σ W_i V_i / Σ W_i, where V_i is the motion of what ω'_i hits, as seen from the
-origin of the rays, and W_i grows where ω'_i is close to both ω and a boundary:
+for every field V that is continuous and has the normal velocity of each boundary on it
+:cite:`bangaru2020unbiased`. V is fitted to what N auxiliary rays ω' around ω have seen (`motion_fit`),
+drawn from vMF densities of concentration κ. V_i is the motion, as seen from the origin of the rays, of the
+boundary beside what ω'_i hits, and its weight grows where that boundary is close to ω:
 
-    q = κ (1 - ω·ω'),    W = e^q / (e^q - 1 + B)^α    (B: `geometry.boundary_measure`).
+    W = (e^q - 1 + λ √κ s)^-α,    q = κ (1 - ω·ω'),
+
+with ω' toward that boundary (a distance along it counts little), and s the angle between the boundary and the
+point that stands for it, as far as its place is not known (`geometry.boundary_measure`).
 
 The ratio has a bias that Bangaru's formula for the divergence leaves in, at 16 rays about 10 %. Here
 the field is *defined* as the expectation over N rays, whose divergence is known exactly: of the
-weights, plus the score κ ω'⊥ of the density, with the ray's own share taken out of its baseline,
+weights, plus the score κ ω'⊥ of the density, with the ray's own share taken out of its baseline. For a
+weighted mean (the fit replaces W/Z and 1/(Z - W_i) by matrices) it is
 
     ∇·E[V] = E[ Σ_i W_i/Z (V_i - V)·∂log W_i + W_i/(Z - W_i) (V_i - V)·κ ω'_i⊥ ],    Z = Σ W_i.
 
 What remains is how far V at a boundary is from the boundary's velocity: the chance that no ray finds
-it (2⁻ᴺ), and the width of the kernel where the motion varies, which B = λ √κ s narrows: s, the angle to the nearest
-boundary, counts λ times as much as the kernel's width. Randomized
-telescoping of the ratio over N, 2N, 4N, ... would remove the first, at 5 times the variance.
+it (2⁻ᴺ), and others closer than the finest rays tell apart. Not debiased, it is the estimator of Mitsuba 3.0
+to 3.4: W = e^q / (e^q - 1 + B)^α with ω' of the ray itself, a mean, and the first sum alone.
 """
 
 from __future__ import annotations

@@ -87,6 +87,12 @@ class Experiment(_Strict):
     compare: dict[str, str] = {}  # parameter key -> key in the target scene, for the report
     folder: str = ""  # folder of the experiment file
 
+    @property
+    def light_paths(self) -> dict[str, Any]:
+        """Parameters of the integrator that say which light an image shows: those of target images, too."""
+        shared = ("max_depth", "rr_depth", "hide_emitters")
+        return {"max_depth": 6} | {k: self.integrator[k] for k in shared if k in self.integrator}
+
     def path(self, name: str) -> Path:
         """Resolve a path of the file.
 

@@ -136,12 +136,12 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         shapes = [(int(s.film().crop_size()[1]), int(s.film().crop_size()[0]), 3) for s in sensors]
         return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
     file = experiment.path(source.scene)
-    depth = int(experiment.integrator.get("max_depth", 6))
+    settings = experiment.light_paths
     key = content_key(
         file,
         experiment.views.model_dump(),
         source.spp,
-        depth,
+        sorted(settings.items()),
         mi.variant(),
         experiment.schedule.threads,
         mi.__version__,
@@ -151,7 +151,7 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
     if not experiment.views.count and len(scene.sensors()) == len(sensors):
         sensors = list(scene.sensors())  # the true cameras, where they are what is looked for
     with thread_count(experiment.schedule.threads):  # reproducible as the run itself
-        return render_targets(scene, sensors, source.spp, depth, cache)
+        return render_targets(scene, sensors, source.spp, settings, cache)
 
 
 def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: Path, first: int, quiet: bool) -> Result:

@@ -31,18 +31,18 @@ def write_results(experiment: Any, problem: Any, held_out: list[Any], folder: Pa
     images.mkdir(exist_ok=True)
     start = load_file(experiment.path(experiment.scene))
     reference = load_file(experiment.path(experiment.targets.scene)) if experiment.targets.scene else None
-    depth = int(experiment.integrator.get("max_depth", 6))
+    settings = experiment.light_paths
     more = 4 if translucent_shapes(problem.scene) else 1  # samples: entry points of light add noise
     summary: dict[str, Any] = {"views": [], "parameters": {}}
     views = [(f"view-{k:02d}", s, np.array(t)) for k, (s, t) in enumerate(zip(problem.sensors, problem.targets))]
     if reference is not None and held_out:
-        extra = render_targets(reference, held_out, 256 * more, depth, None)
+        extra = render_targets(reference, held_out, 256 * more, settings, None)
         views += [(f"held-out-{k:02d}", s, t) for k, (s, t) in enumerate(zip(held_out, extra))]
     # Where the cameras are those of the scene file, they may be what was looked for.
     first = {} if experiment.views.count else dict(zip((v[0] for v in views), start.sensors()))
     for name, sensor, target in views:
-        (initial,) = render_targets(start, [first.get(name, sensor)], 64 * more, depth, None)
-        (final,) = render_targets(problem.scene, [sensor], 128 * more, depth, None)
+        (initial,) = render_targets(start, [first.get(name, sensor)], 64 * more, settings, None)
+        (final,) = render_targets(problem.scene, [sensor], 128 * more, settings, None)
         for kind, image in (("target", target), ("initial", initial), ("recovered", final)):
             save_image(images / f"{name}-{kind}.png", image)
         save_error_map(images / f"{name}-error.png", final, target)

@@ -42,15 +42,15 @@ def content_key(scene_file: Path, *facts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def render_targets(scene: Any, sensors: list[Any], spp: int, depth: int, cache: Path | None) -> list[np.ndarray]:
+def render_targets(scene: Any, sensors: list[Any], spp: int, settings: dict[str, Any], cache: Path | None) -> list[np.ndarray]:
     """Reference renders; read back from ``cache`` (an .npz) if it exists.
 
-    By the C++ path tracer, except for what it cannot render.
+    By the C++ path tracer, except for what it cannot render. ``settings``: its parameters.
     """
     if cache is not None and cache.exists():
         with np.load(cache) as stored:
             return [stored[f"v{k}"] for k in range(len(sensors))]
-    integrator = mi.load_dict({"type": "prb_edge" if translucent_shapes(scene) else "path", "max_depth": depth})
+    integrator = mi.load_dict({"type": "prb_edge" if translucent_shapes(scene) else "path", **settings})
     images = []
     for k, sensor in enumerate(sensors):
         passes = max(1, spp // 256)
