@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_scene(experiment: Any, problem: Any, meshes: dict[str, str], folder: Path) -> None:
-    """``scene.xml``: the input scene with recovered meshes, maps and poses; plain Mitsuba loads it.
+    """``scene.xml``: the input scene with recovered meshes, maps, colours, numbers and poses; plain Mitsuba loads it.
 
     Args:
         meshes: shape id -> file of its recovered mesh, relative to ``folder``.
@@ -40,8 +40,12 @@ def write_scene(experiment: Any, problem: Any, meshes: dict[str, str], folder: P
             for texture in holder.iter("texture"):
                 if texture.get("name") == slot and last == "data":
                     _set_string(texture, "filename", f"textures/{key.replace('.', '-')}.exr")
-    for node in tree.iter("integrator"):
-        node.set("type", "path")
+            if value.size in (1, 3):
+                texture = last == "value"  # named as the material's own parameter
+                _set_number(holder, slot if texture else last, value.ravel(), texture)
+    if not any(node.get("type") == "subsurface" for node in tree.iter("bsdf")):  # which `path` carries no light through
+        for node in tree.iter("integrator"):
+            node.set("type", "path")
     for node in tree.iter("string"):
         value = node.get("value", "")
         if node.get("name") == "filename" and not (folder / value).exists():
@@ -59,3 +63,16 @@ def _set_string(node, name: str, value: str) -> None:
             child.set("value", value)
             return
     raise AssertionError(f"<{node.tag} id={node.get('id')}> has no string '{name}'")
+
+
+def _set_number(holder, name: str, value, texture: bool) -> None:
+    """A colour or number that the file gives; a texture that it leaves to its default is added to the material."""
+    text = ", ".join(f"{x:.9g}" for x in value)
+    for node in holder.iter():
+        if node.tag in ("rgb", "spectrum", "float") and node.get("name") == name:
+            node.tag = "rgb" if value.size == 3 else "float"
+            node.set("value", text)
+            return
+    place = next(holder.iter("bsdf"), None)
+    if texture and place is not None:
+        ET.SubElement(place, "rgb" if value.size == 3 else "float", name=name, value=text)
