@@ -217,3 +217,38 @@ def test_bad_input(refuse):
         forward_derivative(scene, move, mi.load_dict({"type": "prb_edge", "max_depth": 2}), scene.sensors()[0], 1, 1)
 
     refuse("edges of an sdfgrid", "prb_reparam", edges_of_a_field, UnsupportedError)
+
+
+def test_curves(tmp_path):
+    """The control points of a B-spline curve: a shape whose outline nobody lists."""
+    t = np.linspace(0, 1, 8)
+    np.savetxt(tmp_path / "curve.txt", np.stack([np.sin(5 * t), 2 * t - 1, 0.3 * np.cos(4 * t), 0.25 + 0 * t], -1))
+    scene = mi.load_dict({
+        "type": "scene", "sensor": camera(), "light": {"type": "constant", "radiance": 0.3},
+        "curve": {"type": "bsplinecurve", "filename": str(tmp_path / "curve.txt"), "bsdf": diffuse(0.7, 0.6, 0.5)},
+    })  # fmt: skip
+    params = mi.traverse(scene)
+    key = "curve.control_points"
+    start = mi.Float(params[key])
+    right = mi.Float(np.tile([1, 0, 0, 0], len(t)).astype(np.float32))
+
+    def move(θ):
+        params[key] = start + θ * right
+        params.update()
+
+    def image(θ, seed):
+        move(θ)
+        return np.array(mi.render(scene, integrator=mi.load_dict({"type": "path", "max_depth": 2}), spp=1024, seed=seed), np.float64)
+
+    exact = np.mean([(image(0.02, k) - image(-0.02, k)) / 0.04 for k in range(4)], 0)
+    ratios = []
+    for seed in range(6):
+        θ = mi.Float(0)
+        dr.enable_grad(θ)
+        move(θ)
+        dr.forward(θ, flags=dr.ADFlag.ClearEdges)
+        integrator = mi.load_dict({"type": "prb_reparam", "max_depth": 2})
+        ratios.append((np.array(integrator.render_forward(scene, params, spp=128, seed=seed)) * exact).sum())
+    ratios = np.array(ratios) / (exact**2).sum()
+    error = ratios.std(ddof=1) / np.sqrt(len(ratios))
+    assert error < 0.012 and abs(ratios.mean() - 1) < 3 * error + 0.005
