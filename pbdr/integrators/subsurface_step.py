@@ -119,7 +119,10 @@ class SubsurfaceStep:
         """Sample where the light has entered, of lanes that did not choose the boundary."""
         u_axis, u_disk, u_keep = us
         entry = Entry(
-            mi.Ray3f(si.spawn_ray(si.n)), dr.zeros(mi.PreliminaryIntersection3f), mi.Point3f(si.p), mi.Spectrum(0),
+            mi.Ray3f(si.spawn_ray(si.n)),
+            dr.zeros(mi.PreliminaryIntersection3f),
+            mi.Point3f(si.p),
+            mi.Spectrum(0),
             mi.Float(0),
         )
         inside = 1 - visit.fresnel(si.wi)

@@ -42,7 +42,9 @@ def content_key(scene_file: Path, *facts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def render_targets(scene: Any, sensors: list[Any], spp: int, settings: dict[str, Any], cache: Path | None) -> list[np.ndarray]:
+def render_targets(
+    scene: Any, sensors: list[Any], spp: int, settings: dict[str, Any], cache: Path | None
+) -> list[np.ndarray]:
     """Reference renders; read back from ``cache`` (an .npz) if it exists.
 
     By the C++ path tracer, except for what it cannot render. ``settings``: its parameters.

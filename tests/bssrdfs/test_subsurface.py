@@ -155,7 +155,9 @@ MOTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", ["shadow", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lamp", "dice", "ball"))])
+@pytest.mark.parametrize(
+    "name", ["shadow", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lamp", "dice", "ball"))]
+)
 def test_geometry(name):
     """Boundary terms at the point where light enters, and the motion of both points of the object."""
     shape, key, direction = MOTIONS[name]

@@ -238,7 +238,9 @@ def test_curves(tmp_path):
 
     def image(θ, seed):
         move(θ)
-        return np.array(mi.render(scene, integrator=mi.load_dict({"type": "path", "max_depth": 2}), spp=1024, seed=seed), np.float64)
+        return np.array(
+            mi.render(scene, integrator=mi.load_dict({"type": "path", "max_depth": 2}), spp=1024, seed=seed), np.float64
+        )
 
     exact = np.mean([(image(0.02, k) - image(-0.02, k)) / 0.04 for k in range(4)], 0)
     ratios = []
