@@ -75,7 +75,8 @@ def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, l
         if dr.hint(translucent, mode="scalar"):
             bs, weight = visit.choose(bs, weight, u2)
             entering = on & ~visit.coat
-            entry = step.enter(scene, si, bsdf, visit, (rng.next_1d(), rng.next_2d(), rng.next_1d()), entering)
+            us = rng.next_1d(), rng.next_2d(), rng.next_1d()
+            entry = step.enter(scene, si, bsdf, visit, us, True, entering)
             weight = dr.select(entering, entry.weight, weight)
             ray_next = si.spawn_ray(si.to_world(bs.wo))
             traced &= ~entering

@@ -18,15 +18,15 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-FOLLOW = mi.RayFlags.Minimal | mi.RayFlags.FollowShape
+from ..scene.shapes import follow
 
 
 def entry_point(x: Any, held: Any, material: Any, near: Any) -> tuple[Any, Any]:
     """(x_i, what its slide adds to the area around it), attached.
 
     Args:
-        x: SurfaceInteraction3f of x_i, attached with `FOLLOW`.
-        held, material: of x_o, attached without (it stays on its ray) and with `FOLLOW`.
+        x: SurfaceInteraction3f of x_i, attached by `follow`.
+        held, material: of x_o, attached without (it stays on its ray) and by `follow`.
         near: Float, ε.
     """
     slide, grown = _slide(x, held.p - material.p, held.p, near)
@@ -49,20 +49,15 @@ def _slide(x: Any, slide: Any, origin: Any, near: Any) -> tuple[Any, Any]:
     return slide * w, dr.dot(d, slide) * (-2 / ε2 * w)
 
 
-def follow(pi: Any, ray: Any, active: Any) -> Any:
-    """The interaction of a material point."""
-    return pi.compute_surface_interaction(ray, FOLLOW, active)
-
-
 def area_of(pi: Any, ray: Any, active: Any) -> Any:
     """Area of a material element around a hit, attached, in any unit: only its relative change counts."""
     size = []
     corner = mi.PreliminaryIntersection3f(pi)
     for uv in ((0, 0), (1, 0), (0, 1)):
         corner.prim_uv = mi.Point2f(*uv)
-        size.append(corner.compute_surface_interaction(ray, FOLLOW, active & _meshes(pi, active)).p)
+        size.append(follow(corner, ray, active & _meshes(pi, active)).p)
     on_mesh = dr.norm(dr.cross(size[1] - size[0], size[2] - size[0]))
-    si = pi.compute_surface_interaction(ray, FOLLOW | mi.RayFlags.dPdUV, active)
+    si = pi.compute_surface_interaction(ray, mi.RayFlags.dPdUV | mi.RayFlags.FollowShape, active)
     elsewhere = dr.norm(dr.cross(si.dp_du, si.dp_dv))
     return dr.select(active, dr.select(_meshes(pi, active), on_mesh, elsewhere), 1)
 

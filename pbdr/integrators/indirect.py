@@ -129,7 +129,7 @@ class Indirect:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
 
         Args:
-            material: the receiver's material point, attached (`follow`).
+            material: the receiver's material point, attached (`scene.shapes.follow`).
             first: Bool, the sensor sees it: ``line`` moves with the sensor.
         """
         o, d = mi.Point3f(line.o), mi.Vector3f(line.d)
@@ -139,11 +139,6 @@ class Indirect:
         cos = dr.dot(si.n, d)
         cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
         return dr.replace_grad(si.p, o + d * (dr.dot(si.n, material.p - o) / cos))
-
-    @staticmethod
-    def follow(pi: Any, ray: Any) -> Any:
-        """SurfaceInteraction3f of a material point, attached; ``ray`` leads to it."""
-        return pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape)
 
     # ---------------------------------------------------------------- lights
 

@@ -138,7 +138,7 @@ def trace(
         if dr.hint(translucent, mode="scalar"):
             bs, weight = visit.choose(bs, weight, u2)
             entering = active_next & ~visit.coat
-            entry = step.enter(scene, si, bsdf, visit, us, entering)
+            entry = step.enter(scene, si, bsdf, visit, us, traits.moving and not primal, entering)
             weight = dr.select(entering, entry.weight, weight)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
         delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)

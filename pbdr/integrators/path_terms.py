@@ -11,7 +11,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from .entry_motion import entry_point, follow
+from ..scene.shapes import follow
+from .entry_motion import entry_point
 
 
 def mis_weight(a: Any, b: Any) -> Any:

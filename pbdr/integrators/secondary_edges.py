@@ -20,11 +20,12 @@ import mitsuba as mi
 from ..geometry.curve_sampling import curve_proposal
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
+from ..scene.shapes import follow
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .boundary import EdgeRecord
 from .camera_walk import walk
-from .entry_motion import entry_slide, follow
+from .entry_motion import entry_slide
 from .indirect import Indirect
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
@@ -189,24 +190,24 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
     if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
         dr.eval(edge, si, hit, n, r, value, active)
+    held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
     with dr.resume_grad():
-        material = ctx.follow(choice.pi, choice.ray)
+        material = follow(choice.pi, choice.ray)
         p = ctx.receiver_motion(material, si, choice.ray, choice.first, choice.pos, choice.aperture)
         if before is not None:
             p = dr.select(before.entered, material.p, p)
         x = edges.motion(edge)
-        held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
         speed = dr.dot(n, (x - p) / r)
         if ctx.smooth:
             speed = dr.select(own, -dr.dot(material.n, ω), speed)
         speed += dr.dot(n, p) * held
     slide = None
     if before is not None:
-        held = n * (dr.select(hit.is_valid(), dr.rcp(hit.t), 0) - 1 / r)
+        share = n * (held - 1 / r)
 
         def slide():
             left = follow(before.pi, before.ray, before.entered)
-            return dr.select(before.entered, dr.dot(held, entry_slide(si, left, before.ray, before.near)), 0)
+            return dr.select(before.entered, dr.dot(share, entry_slide(si, left, before.ray, before.near)), 0)
 
     return EdgeRecord(
         pos=choice.pos,

@@ -21,6 +21,7 @@ from ..geometry.curve_sampling import curve_proposal
 from ..geometry.edge_sample import GAP
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
+from ..scene.shapes import follow
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .boundary import EdgeRecord
@@ -129,7 +130,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
-        p = ctx.receiver_motion(ctx.follow(landed, away), receiver, line, seen, pos, aperture)
+        p = ctx.receiver_motion(follow(landed, away), receiver, line, seen, pos, aperture)
         x = edges.motion(edge)
         speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
     return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)

@@ -25,8 +25,8 @@ from ..bssrdfs.probe import sample_entry
 from ..core.errors import UnsupportedError
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
-from ..scene.shapes import shapes_move, translucent_shapes
-from .entry_motion import area_of, entry_point, follow
+from ..scene.shapes import follow, shapes_move, translucent_shapes
+from .entry_motion import area_of, entry_point
 
 NEAR = 0.2  # share of R within the radius up to which x_i moves along with x_o
 CLOSE = 1e-9  # distance of x_o and x_i below which the motion of one against the other is not looked at
@@ -115,8 +115,11 @@ class SubsurfaceStep:
                 g, eta = self.constants[name]
             yield kind(Medium(a, s, g, eta)), mask
 
-    def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, active: Any) -> Entry:
-        """Sample where the light has entered, of lanes that did not choose the boundary."""
+    def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, moves: bool, active: Any) -> Entry:
+        """Sample where the light has entered, of lanes that did not choose the boundary.
+
+        ``moves``: the motion of the point will be asked for.
+        """
         u_axis, u_disk, u_keep = us
         entry = Entry(
             mi.Ray3f(si.spawn_ray(si.n)),
@@ -132,7 +135,8 @@ class SubsurfaceStep:
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
             entry.weight[found] = e.weight * (inside / (1 - visit.share))
-            entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
+            if moves:
+                entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
         x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
         entry.p = x.p
         return entry

@@ -34,6 +34,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.shapes import follow
 from .motion_fit import MotionFit
 from .path_state import hit_fields, hit_of, hit_values
 
@@ -93,7 +94,6 @@ class Field:
         self.measure = measure
         self.settings = settings
         self.flags = mi.RayFlags.ShadingFrame | mi.RayFlags.UV | mi.RayFlags.dPdUV
-        self.follow = mi.RayFlags.Minimal | mi.RayFlags.FollowShape
 
     def _hit(self, chart, row):
         """The hit again, following the shape (attached), and whether it is one."""
@@ -102,7 +102,7 @@ class Field:
         pi = hit_of(row)
         hit = pi.is_valid()
         with dr.resume_grad():
-            si = pi.compute_surface_interaction(ray, self.follow, hit)
+            si = follow(pi, ray, hit)
         return ray, si, hit
 
     def _velocity(self, chart, row):

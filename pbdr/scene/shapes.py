@@ -29,3 +29,8 @@ def shapes_move(scene: Any) -> bool:
 def translucent_shapes(scene: Any) -> list[Any]:
     """Shapes with the `subsurface` material."""
     return [s for s in scene.shapes() if type(s.bsdf()).__name__ == "Subsurface" and hasattr(s.bsdf(), "profile_at")]
+
+
+def follow(pi: Any, ray: Any, active: Any = True) -> Any:
+    """SurfaceInteraction3f of the material point that ``ray`` has hit, attached to the motion of its shape."""
+    return pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)

@@ -9,6 +9,14 @@ import mitsuba as mi
 import numpy as np
 
 
+def even_sphere(levels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """A unit sphere of even triangles, a subdivided icosahedron: (positions, faces)."""
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(subdivisions=levels)
+    return np.array(mesh.vertices), np.array(mesh.faces)
+
+
 def uv_sphere(rows: int = 12, seam: bool = True, normals: bool = True, radius: float = 1.0) -> Any:
     """A sphere mesh whose texture seam and poles split vertices (or not)."""
     n, m = rows, 2 * rows

@@ -11,16 +11,13 @@ import pbdr
 
 pbdr.set_variant("llvm_ad_rgb")
 
-from pbdr.validation.meshes import make_mesh  # noqa: E402
+from pbdr.validation.meshes import even_sphere, make_mesh  # noqa: E402
 
 HERE = Path(__file__).parent
 
 
 def main():
-    import trimesh
-
-    mesh = trimesh.creation.icosphere(subdivisions=3)
-    p, faces = np.array(mesh.vertices), np.array(mesh.faces)
+    p, faces = even_sphere()
     x, y, z = p.T
     r = 0.62 + 0.16 * np.sin(3 * y + 1) + 0.12 * np.cos(2 * np.arctan2(z, x)) * (1 - y**2)
     make_mesh(0.55 * p, faces, None, True).write_ply(str(HERE / "start.ply"))

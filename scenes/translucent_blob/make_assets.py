@@ -11,17 +11,9 @@ import pbdr
 
 pbdr.set_variant("llvm_ad_rgb")
 
-from pbdr.validation.meshes import make_mesh  # noqa: E402
+from pbdr.validation.meshes import even_sphere, make_mesh  # noqa: E402
 
 HERE = Path(__file__).parent
-
-
-def ball(levels=3):
-    """A sphere of even triangles: a subdivided icosahedron (positions, faces)."""
-    import trimesh
-
-    mesh = trimesh.creation.icosphere(subdivisions=levels)
-    return np.array(mesh.vertices), np.array(mesh.faces)
 
 
 def blob(p):
@@ -33,7 +25,7 @@ def blob(p):
 
 
 def main():
-    p, faces = ball()
+    p, faces = even_sphere()
     make_mesh(0.75 * p, faces, None, True).write_ply(str(HERE / "start.ply"))
     make_mesh(blob(p), faces, None, True).write_ply(str(HERE / "blob.ply"))
 
