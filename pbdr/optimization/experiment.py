@@ -54,6 +54,7 @@ class ParameterSpec(_Strict):
     unit: float = Field(1.0, gt=0)  # of pose: scene units of translation per unit
     beta_1: float = Field(0.9, ge=0, lt=1)
     beta_2: float = Field(0.999, ge=0, lt=1)
+    clip: float = Field(5.0, ge=0)  # a gradient is cut to this many times its usual norm; 0: never
     mask_updates: bool = False
 
 

@@ -13,6 +13,8 @@ from ..core.errors import InputError
 from ..scene.keys import find_keys, is_distance_grid, is_positions, is_transform, numbers, parts, require_differentiable
 from .representations import REPRESENTATIONS
 
+MEMORY = 0.1  # weight of the newest norm in the mean of gradient norms
+
 
 class Collection:
     """Latents and one optimizer each.
@@ -25,6 +27,8 @@ class Collection:
     def __init__(self, params: Any, specs: list[Any]):
         self.params = params
         self.items: dict[str, tuple[Any, Any]] = {}  # key -> (representation, optimizer)
+        self.clip: dict[str, float] = {}
+        self.usual: dict[str, float] = {}  # geometric mean of recent gradient norms; 0 before the first
         for spec in specs:
             for key in find_keys(params, spec.key):
                 value = require_differentiable(params, key)
@@ -56,6 +60,7 @@ class Collection:
                 )
                 optimizer["x"] = shown.init(value)
                 self.items[key] = (shown, optimizer)
+                self.clip[key], self.usual[key] = spec.clip, 0.0
 
     def to_scene(self) -> None:
         """Write the current values, attached to the latents, and rebuild what depends on them."""
@@ -97,13 +102,24 @@ class Collection:
             bad = dr.any(~dr.isfinite(gradient.array if dr.is_tensor_v(gradient) else gradient), axis=None)
             if dr.any(bad, axis=None):
                 raise FloatingPointError(f"The gradient of '{key}' is not finite.")
-            norms[key] = float(np.linalg.norm(np.array(gradient)))
+            norms[key] = norm = float(np.linalg.norm(np.array(gradient)))
+            limit = self._limit(key, norm)
+            if norm > limit:
+                dr.set_grad(optimizer["x"], gradient * (limit / norm))
             base = optimizer.lr
             optimizer.lr = base * rate
             optimizer.step()
             optimizer.lr = base
             optimizer["x"] = shown.project(optimizer["x"])
         return norms
+
+    def _limit(self, key: str, norm: float) -> float:
+        """Largest norm that a step may have: one outlier would slow Adam's steps for 1 / (1 - beta_2) iterations."""
+        usual = self.usual[key]
+        limit = self.clip[key] * usual if self.clip[key] and usual else np.inf
+        if norm > 0:
+            self.usual[key] = usual ** (1 - MEMORY) * min(norm, limit) ** MEMORY if usual else norm
+        return limit
 
     def values(self) -> dict[str, np.ndarray]:
         """Scene values, detached."""
@@ -116,6 +132,7 @@ class Collection:
             value, _, _, (t, m, v, _) = optimizer.state["x"]
             for name, x in (("x", value), ("t", t), ("m", m), ("v", v)):
                 arrays[f"{key}/{name}"] = np.array(dr.detach(x)) if dr.is_array_v(x) else np.array(x)
+            arrays[f"{key}/usual"] = np.array(self.usual[key])
         return arrays
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -134,6 +151,7 @@ class Collection:
                 raise InputError(
                     f"The checkpoint has {saved['x'].size} numbers for '{key}', the scene {dr.shape(value)}."
                 )
+            self.usual[key] = float(arrays.get(f"{key}/usual", 0.0))
             new = _like(value, saved["x"])
             dr.enable_grad(new)
             state = (type(t)(int(saved["t"].ravel()[0])), _like(m, saved["m"]), _like(v, saved["v"]), top)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import mitsuba as mi
@@ -55,10 +58,18 @@ def mesh_file(rows: int = 12, seam: bool = True, normals: bool = True, radius: f
 
 
 def as_file(mesh: Any, normals: bool) -> dict:
-    with tempfile.NamedTemporaryFile(suffix=".ply", delete=False) as f:
-        path = f.name
-    mesh.write_ply(path)
-    return {"type": "ply", "filename": path, "face_normals": not normals}
+    path = Path(_folder().name) / f"{next(_numbers)}.ply"
+    mesh.write_ply(str(path))
+    return {"type": "ply", "filename": str(path), "face_normals": not normals}
+
+
+_numbers = itertools.count()
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="pbdr-meshes-")
 
 
 def knobbly_ball(rows: int, radius: float = 0.5) -> Any:

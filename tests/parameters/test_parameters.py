@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from pbdr.losses.image import LOSSES
+from pbdr.optimization.experiment import ParameterSpec
+from pbdr.parameters.collection import Collection
 from pbdr.parameters.representations import REPRESENTATIONS
 from pbdr.scene.keys import numbers
 from pbdr.validation.meshes import uv_sphere
@@ -91,3 +93,32 @@ def test_losses(name):
     h = 1e-3
     up, down = (np.array(LOSSES[name](mi.TensorXf(start + s * direction), target)).item() for s in (h, -h))
     assert (gradient * direction).sum() == pytest.approx((up - down) / (2 * h), rel=3e-2)
+
+
+def _steps(norms, clip):
+    """What a wall's colour becomes after gradients of these norms, and the collection."""
+    scene = mi.load_dict({"type": "scene", "wall": {"type": "rectangle", "bsdf": {"type": "diffuse"}}})
+    params = mi.traverse(scene)
+    key = "wall.bsdf.reflectance.value"
+    collection = Collection(params, [ParameterSpec(key=key, representation="direct", learning_rate=1e-3, clip=clip)])
+    _, optimizer = collection.items[key]
+    for norm in norms:
+        dr.set_grad(optimizer["x"], mi.Float(norm, 0, 0))
+        assert np.isclose(collection.step(1.0)[key], norm)  # what is reported is not cut
+    return numbers(dr.detach(optimizer["x"])).ravel(), collection
+
+
+def test_outlier_among_gradients_is_cut():
+    cut, collection = _steps([1, 1, 1, 100, 1, 1], 5.0)
+    usual, _ = _steps([1, 1, 1, 5, 1, 1], 0.0)
+    assert np.allclose(cut, usual)
+    assert not np.allclose(cut, _steps([1, 1, 1, 100, 1, 1], 0.0)[0])
+    assert np.isclose(collection.usual["wall.bsdf.reflectance.value"], 5 ** (0.1 * 0.9**2))
+    # A lasting change becomes the usual one.
+    _, collection = _steps([1] + 60 * [100], 5.0)
+    assert collection.usual["wall.bsdf.reflectance.value"] > 90
+
+    state = collection.state()
+    _, other = _steps([1], 5.0)
+    other.restore(state)
+    assert other.usual == collection.usual
