@@ -1,10 +1,12 @@
 """Bias and variance × CPU time of the reparameterized estimators, beside prb_edge and Mitsuba 3.4.
 
-    python benchmarks/bm_reparam.py [table | trend] [case ...]
+    python benchmarks/bm_reparam.py [table | bias | trend] [case ...]
 
 ``table``: prb_reparam (debiased), with a kernel of 4 degrees ("wide": less variance, more
 bias), its consistent mode, the rotation method, prb_edge and, if
-PBDR_MITSUBA34 names the Python of an environment with mitsuba==3.4.1, its prb_reparam, interleaved.
+PBDR_MITSUBA34 names the Python of an environment with mitsuba==3.4.1, its prb_reparam, interleaved;
+that also with 64 rays, which brings its bias nearer to ours.
+``bias``: the debiased method alone with 1024 spp, also on cases beyond those of the table; nothing is stored.
 ``trend``: consistent and debiased mode over N, κ and α on a sphere.
 Bias is relative to prb_edge's mean derivative image, projected on it; prb_edge's own bias against finite
 differences is in bias.json. Results go to benchmarks/results/reparam.json after each case.
@@ -44,8 +46,13 @@ TABLE = (
     "sphere_translate_x", "cube_translate_x", "smooth_mesh_scale", "flat_mesh_translate_x", "lit_sphere",
     "receiver_area", "shadow_area", "shadow_constant", "round_shadow_area", "glossy_floor", "interreflected_shadow",
 )  # fmt: skip
+MORE = (
+    "round_shadow_constant", "shadow_disk", "shadow_cylinder", "self_shadow_area", "self_shadow_constant", "cylinder_scale",
+    "fine_flat_mesh", "fine_mesh",
+)  # fmt: skip
+PEERS = {"mitsuba 3.4": {}, "3.4, 64 rays": {"reparam_rays": 64}}
 SEEDS, ROUNDS = 4, 6  # seeds of a chunk, chunks: methods take turns
-SAMPLES = {"prb_edge": 64, "debiased": 256, "wide": 256, "consistent": 256, "rotation": 256, "mitsuba 3.4": 256}
+SAMPLES = {"prb_edge": 64, "debiased": 256, "wide": 256, "consistent": 256, "rotation": 256} | dict.fromkeys(PEERS, 256)
 
 
 def xml(node, name=None):
@@ -129,10 +136,9 @@ class Mitsuba34:
         return data["images"], data["cpu"]
 
 
-def compare(case):
-    makers = {n: (lambda n=n, o=o: Ours(case, o, SAMPLES[n])) for n, o in METHODS.items()}
-    if OLD:
-        makers["mitsuba 3.4"] = lambda: Mitsuba34(case, {}, SAMPLES["mitsuba 3.4"])
+def compare(case, methods, peers, samples):
+    makers = {n: (lambda n=n, o=o: Ours(case, o, samples[n])) for n, o in methods.items()}
+    makers |= {n: (lambda n=n, o=o: Mitsuba34(case, o, samples[n])) for n, o in peers.items()}
     runs, images, cpu, failed = {}, {}, {}, {}
     for name, make in makers.items():
         try:
@@ -141,7 +147,7 @@ def compare(case):
             failed[name] = str(error)
             continue
         images[name], cpu[name] = [], []
-        if name != "mitsuba 3.4":
+        if name not in PEERS:
             runs[name]([1])  # compile
     for k in range(ROUNDS):
         for name, run in runs.items():
@@ -150,7 +156,7 @@ def compare(case):
             try:
                 seeds = list(range(100 + SEEDS * k, 100 + SEEDS * (k + 1)))
                 # A fresh process compiles in its first render.
-                extra = [1] if name == "mitsuba 3.4" else []
+                extra = [1] if name in PEERS else []
                 new, times = run(extra + seeds)
             except RuntimeError as error:
                 failed[name] = str(error)[:200]
@@ -225,11 +231,14 @@ def trend(spp=512, seeds=12):
 def main():
     mi.set_log_level(mi.LogLevel.Error)
     done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    wanted = sys.argv[1:] or ["trend", "table"]
-    if "table" in wanted:
-        wanted = [w for w in wanted if w != "table"] + list(TABLE)
-    for name in wanted:
-        done[name] = trend() if name == "trend" else compare(CASES[name])
+    command, *names = sys.argv[1:] or ["table"]
+    if command == "bias":
+        methods = {n: METHODS[n] for n in ("prb_edge", "debiased")}
+        for name in names or TABLE + MORE:
+            show(name, compare(CASES[name], methods, {}, {"prb_edge": 256, "debiased": 1024}))
+        return
+    for name in ["trend"] if command == "trend" else names or TABLE:
+        done[name] = trend() if name == "trend" else compare(CASES[name], METHODS, PEERS if OLD else {}, SAMPLES)
         if name != "trend":
             show(name, done[name])
         RESULTS.parent.mkdir(exist_ok=True)

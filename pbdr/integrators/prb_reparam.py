@@ -15,6 +15,7 @@ from ..scene.sensors import cameras, sensor_moves
 from ..scene.shapes import shapes_move
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
+from .incident import IncidentRadiance
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
 from .reparam_film import WarpedFilm
@@ -24,6 +25,7 @@ from .warp import WarpField, WarpSettings
 
 MOST_VERTICES = 64  # of a path: they are kept in thread-local memory
 CONTRAST = 1.0  # λ of the debiased field
+EIGHTH = 8  # share of further paths that only tell what radiance arrives
 KERNEL = 0.5  # width of the film's kernel in pixels, unless ``reparam_kappa`` gives an angle
 
 
@@ -94,6 +96,7 @@ class ReparamIntegrator(PathIntegrator):
         )
         self.pixels = debiased and "reparam_kappa" not in props  # the film's kernel is measured in pixels
         props.get("reparam_unroll", False)
+        self._means = debiased and min(self.warp_depth, self.max_depth) > 1
         self.tables: dict = {}
 
     # ---------------------------------------------------------------- derivatives
@@ -173,10 +176,9 @@ class ReparamIntegrator(PathIntegrator):
             dr.make_opaque(stream)
             low, high = camera.window()
             size = [round(float((high[i] - low[i])[0])) for i in range(2)]
-            rng = lane_sampler(stream, size[0] * size[1] * spp)
-            cell = dr.arange(mi.UInt32, size[0] * size[1] * spp) // spp
-            pos = low + mi.Vector2f(mi.Float(cell % size[0]), mi.Float(cell // size[0])) + rng.next_2d()
+            pos, rng = _all_over(low, size, stream, spp)
             wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
+            incident = IncidentRadiance.of(size, self.warp_depth) if self._means else None
             sweep = ReparameterizedPath(
                 scene,
                 traits,
@@ -186,7 +188,11 @@ class ReparamIntegrator(PathIntegrator):
                 self.warp_depth,
                 self.hide_emitters,
                 wave.stream ^ 1,
+                incident,
+                wave.pos - low,
             )
+            if incident is not None:
+                self._learn(scene, camera, sweep, low, size, stream, max(1, spp // EIGHTH))
             rim = None
             if not sensor.film().sample_border():
                 stream = stream ^ 0x2545F491
@@ -194,6 +200,16 @@ class ReparamIntegrator(PathIntegrator):
                 pos, normal = _around(low, size, rng, spp)
                 rim = self._wave(camera, pos, normal, rng, stream)
             yield camera, field, sweep, wave, rim
+
+    def _learn(self, scene, camera, sweep, low, size, stream, count):
+        """Fill the means that ``sweep`` subtracts, from ``count`` independent paths per pixel."""
+        stream = stream ^ 0x3C6EF372
+        pos, rng = _all_over(low, size, stream, count)
+        record = PathRecord.of(self.max_depth)
+        wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
+        self._radiance(scene, wave, record)
+        sweep.learn(record, pos - low)
+        dr.eval(sweep.incident)
 
     def _wave(self, camera, pos, normal, rng, stream):
         """Rays through film positions; ``stream`` numbers the generators of their auxiliary rays."""
@@ -229,6 +245,14 @@ class ReparamIntegrator(PathIntegrator):
         ray, _ = camera.ray(pos, *wave.chart.more)
         dr.backward_from(dr.dot(mi.Vector3f(ray.o), δo) + dr.dot(ray.d, δd))
         return mi.Vector2f(dr.grad(pos))
+
+
+def _all_over(low: Any, size: list[int], stream: Any, spp: int) -> tuple[Any, Any]:
+    """``spp`` positions in each pixel, and the sampler of their lanes."""
+    count = size[0] * size[1] * spp
+    rng = lane_sampler(stream, count)
+    cell = dr.arange(mi.UInt32, count) // spp
+    return low + mi.Vector2f(mi.Float(cell % size[0]), mi.Float(cell // size[0])) + rng.next_2d(), rng
 
 
 def _around(low: Any, size: list[int], rng: Any, spp: int) -> tuple[Any, Any]:

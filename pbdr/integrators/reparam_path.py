@@ -35,12 +35,16 @@ class ReparameterizedPath:
             the camera's included.
         hide_emitters: as in `path.trace`.
         seed: UInt32, of the auxiliary rays.
+        incident: `IncidentRadiance` or ``None``, with the film position of each path there.
     """
 
-    def __init__(self, scene, traits, field, kappa, max_depth, warp_depth, hide_emitters, seed):
+    def __init__(
+        self, scene, traits, field, kappa, max_depth, warp_depth, hide_emitters, seed, incident=None, pos=None
+    ):
         self.scene, self.traits, self.field, self.kappa = scene, traits, field, kappa
         self.max_depth, self.warp_depth, self.hide_emitters = max_depth, warp_depth, hide_emitters
         self.seed = seed
+        self.incident, self.pos = incident, pos
 
     # ---------------------------------------------------------------- sweeps
 
@@ -98,6 +102,15 @@ class ReparameterizedPath:
             radiance[k] = L
         return radiance
 
+    @dr.syntax
+    def learn(self, record, pos):
+        """Add paths of a pass of their own to ``incident``."""
+        radiance = self._radiance(record)
+        k = mi.UInt32(0)
+        while dr.hint(k + 1 < record.count, max_iterations=self.max_depth, label="pbdr incident radiance"):
+            self.incident.add(pos, k, radiance[k + 1])
+            k += 1
+
     # ---------------------------------------------------------------- one vertex
 
     def _vertex(self, ray, record, k, L):
@@ -122,7 +135,11 @@ class ReparameterizedPath:
         v.specular = ~v.last & mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Delta)
         v.w, v.e = si.to_world(v.bs.wo), v.ds.d
         follows = k + 1 < self.warp_depth
-        v.warp_w = ~v.last & ~v.specular & dr.any(L != 0) & follows
+        v.warp_w = ~v.last & ~v.specular & follows
+        v.mean = mi.Spectrum(0)
+        if self.incident is not None:
+            v.mean = self.incident.at(self.pos, k, v.warp_w)
+        v.warp_w &= dr.any(L != 0) | dr.any(v.mean != 0)
         v.warp_e = v.active_em & ~v.ds.delta & follows
         v.w = dr.select(~v.last, v.w, mi.Vector3f(0, 0, 1))
         v.e = dr.select(v.active_em, v.e, mi.Vector3f(0, 0, 1))
@@ -162,7 +179,7 @@ class ReparameterizedPath:
             g = self._graph(v, o, d, Vw, Ve)
             # Together: edges left for a second traversal would cross into the next loop.
             δL, turned = dr.forward_to(g.scattered + g.direct + g.emission, g.turned, flags=ONCE)
-            δL += dr.detach(g.scattered) * div_w + dr.detach(g.direct) * div_e
+            δL += dr.detach(g.spread) * div_w + dr.detach(g.direct) * div_e
             return δL, dr.select(v.specular, turned, Vw)
 
     def _vertex_backward(self, v, δL, δd):
@@ -173,7 +190,7 @@ class ReparameterizedPath:
             value = dr.sum(δL * (g.scattered + g.direct + g.emission))
             value += dr.dot(g.turned, dr.select(v.specular, δd, 0))
             dr.backward_from(value)
-            div_w, div_e = dr.sum(δL * dr.detach(g.scattered)), dr.sum(δL * dr.detach(g.direct))
+            div_w, div_e = dr.sum(δL * dr.detach(g.spread)), dr.sum(δL * dr.detach(g.direct))
             return (*(mi.Vector3f(dr.grad(x)) for x in (g.o, g.d, g.w, g.e)), div_w, div_e)
 
     def _graph(self, v, o, d, Vw, Ve):
@@ -211,7 +228,13 @@ class ReparameterizedPath:
                 f = dr.select(straight, v.bsdf.eval_null_transmission(si, straight), f)
                 g.turned = dr.select(straight, g.d, g.turned)
         inv_pdf = v.row.boost * dr.select(v.specular, 1, dr.rcp(v.bs.pdf))
-        g.scattered = dr.select(go, v.row.β * v.L * inv_pdf * f, 0)
+        weight = dr.select(go, v.row.β * inv_pdf, 0)
+        g.scattered = weight * v.L * f
+        g.spread = weight * (v.L - v.mean) * f
+        if self.incident is not None:
+            # The control variate follows the direction alone.
+            moved, held = (v.bsdf.eval(context, v.si, v.si.to_local(w), v.warp_w) for w in (g.w, v.w))
+            g.scattered -= dr.replace_grad(mi.Spectrum(0), weight * v.mean * (moved - held))
         return g
 
     def _emitter(self, v, si, e):
