@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "physics.json"
 TABLE = HERE.parents[1] / "shared/data/bssrdf/jensen2001.json"
-PROFILES = ("normalized_diffusion", "dipole", "better_dipole", "photon_beam_diffusion")
+PROFILES = ("normalized_diffusion", "dipole", "better_dipole", "photon_beam_diffusion", "random_walk")
 MATERIALS = ("marble", "skin1", "skim_milk")
 
 

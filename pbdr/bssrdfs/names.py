@@ -9,12 +9,14 @@ import mitsuba as mi
 from .dipole import BetterDipole, Dipole
 from .normalized_diffusion import NormalizedDiffusion
 from .photon_beam import PhotonBeamDiffusion
+from .random_walk import RandomWalk
 
 PROFILES = {
     "normalized_diffusion": NormalizedDiffusion,
     "dipole": Dipole,
     "better_dipole": BetterDipole,
     "photon_beam_diffusion": PhotonBeamDiffusion,
+    "random_walk": RandomWalk,
 }
 MARK = "subsurface"  # the attribute by which a pointer to a BSDF tells that it is translucent
 

@@ -23,8 +23,11 @@ from .medium import Medium, from_albedo
 from .names import MARK, PROFILES, transport_flag
 from .normalized_diffusion import NormalizedDiffusion
 from .photon_beam import BeamTable, PhotonBeamDiffusion
+from .random_walk import RandomWalk
+from .semi_infinite import ReflectanceTable
 
 SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
+TABULATED = ("photon_beam_diffusion", "random_walk")
 BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
 
 
@@ -32,7 +35,8 @@ class Subsurface(mi.BSDF):
     """Translucent material.
 
     Args (plugin parameters; colours and floats may be textures or mesh attributes):
-        profile: ``normalized_diffusion`` (default), ``dipole``, ``better_dipole``, ``photon_beam_diffusion``.
+        profile: ``normalized_diffusion`` (default), ``dipole``, ``better_dipole``, ``photon_beam_diffusion``, or
+            ``random_walk``: no profile, but a walk through the object.
         albedo, radius: total diffuse reflectance and mean free path (scene units), or
         sigma_a, sigma_s, g: coefficients per scene unit and mean cosine (default 0); what the other
             pair gives then follows from the profile.
@@ -41,8 +45,8 @@ class Subsurface(mi.BSDF):
         scale: factor on the coefficients, or divisor of the radius (default 1).
 
     `prb_edge` and `prb_reparam` carry light through the object, and differentiate all parameters (of
-    photon_beam_diffusion: not g and eta). `prb_edge` has the derivatives of shapes, too, under lights that are
-    not point-like, and where the sensor rests; others are refused. Other integrators, and a
+    photon_beam_diffusion: not g and eta; of random_walk: not eta). `prb_edge` has the derivatives of shapes, too, under lights that are
+    not point-like, where the sensor and objects with a random_walk rest; others are refused. Other integrators, and a
     material inside another BSDF (``twosided``, ``mask``, ...), see the local form; one warning says so.
     Profiles are those of a plane: on thin or strongly curved parts they lose light. Objects must be
     closed, each a shape of its own.
@@ -51,8 +55,6 @@ class Subsurface(mi.BSDF):
     def __init__(self, props: Any):
         mi.BSDF.__init__(self, props)
         name = props.get("profile", "normalized_diffusion")
-        if name == "random_walk":
-            raise UnsupportedError("subsurface: profile 'random_walk' is not available yet; use 'better_dipole'.")
         if name not in PROFILES:
             raise InputError(
                 f"subsurface: unknown profile '{name}'.{near_matches(name, PROFILES)} Known: {list(PROFILES)}."
@@ -120,10 +122,14 @@ class Subsurface(mi.BSDF):
             radius = dr.maximum(radius / self.scale, 1e-7)
             if kind is NormalizedDiffusion:
                 return kind(albedo, radius)
+            if kind is RandomWalk:
+                return kind.of_albedo(albedo, radius, self.eta, self.table)
             model = BetterDipole if kind is PhotonBeamDiffusion else kind
             medium = from_albedo(dr.clip(albedo, 0, 0.999), radius, albedo * 0 + self.eta, model)
             return kind(Medium(medium.sigma_a, medium.sigma_s, 0.0, self.index) if model is not kind else medium)
         medium = self.medium(si, active)
+        if kind is RandomWalk:
+            return kind(medium, self.table)
         if kind is PhotonBeamDiffusion:
             return kind(Medium(medium.sigma_a, medium.sigma_s, self.asymmetry, self.index))
         if kind is NormalizedDiffusion:
@@ -149,12 +155,18 @@ class Subsurface(mi.BSDF):
         return float(dr.detach(mi.Float(texture.mean()))[0])
 
     def _refuse_tabulated(self) -> None:
-        """The table of photon beam diffusion has no derivative with respect to what it was made for."""
-        attached = dr.grad_enabled(self.eta) or (self.physical and _attached(self.textures["g"]))
-        if self.profile == "photon_beam_diffusion" and attached:
+        """Tables have no derivative with respect to what they were made for."""
+        if self.profile not in TABULATED:
+            return
+        g = self.profile == "photon_beam_diffusion" and self.physical and _attached(self.textures["g"])
+        if g or dr.grad_enabled(self.eta):
+            names = (
+                "'g' and 'eta', which select its"
+                if self.profile == "photon_beam_diffusion"
+                else "'eta', which selects its"
+            )
             raise UnsupportedError(
-                "subsurface: photon_beam_diffusion has no derivative with respect to 'g' and 'eta', which select its"
-                " table. Use better_dipole."
+                f"subsurface: {self.profile} has no derivative with respect to {names} table. Use better_dipole."
             )
 
     def _tabulate(self) -> None:
@@ -162,9 +174,11 @@ class Subsurface(mi.BSDF):
         if self.profile == "photon_beam_diffusion":
             self.asymmetry = self._number_of("g") if self.physical else 0.0
             self.table = BeamTable.of(self.asymmetry, self.index)
+        elif self.profile == "random_walk":
+            self.table = ReflectanceTable.of(self.index)
 
     def parameters_changed(self, keys: list[str]) -> None:
-        if self.profile == "photon_beam_diffusion" and any(k.split(".")[0] in ("eta", "g") for k in keys):
+        if self.profile in TABULATED and any(k.split(".")[0] in ("eta", "g") for k in keys):
             self.index = float(dr.detach(self.eta)[0])
             self._tabulate()
 

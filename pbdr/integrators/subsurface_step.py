@@ -22,7 +22,9 @@ from ..bssrdfs.names import MARK, PROFILES, transport_flag
 from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
 from ..bssrdfs.photon_beam import PhotonBeamDiffusion
 from ..bssrdfs.probe import sample_entry
+from ..bssrdfs.random_walk import RandomWalk, log_weight, walk
 from ..core.errors import UnsupportedError
+from ..sampling.paired import continued
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
 from ..scene.shapes import follow, shapes_move, translucent_shapes
@@ -62,6 +64,12 @@ def require_followed(scene: Any, sensor: Any, edges: bool) -> None:
             "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
             " is not available, only those of shapes, area lights and materials."
         )
+    walked = [s for s in translucent_shapes(scene) if s.bsdf().profile == "random_walk" and s.parameters_grad_enabled()]
+    if walked:
+        raise UnsupportedError(
+            "a shape with the subsurface profile 'random_walk' moves: a walk has no derivative of the shape that it is"
+            " in. Use better_dipole or normalized_diffusion."
+        )
     if names and point_like:
         raise UnsupportedError(
             f"{who} moves in a scene with a subsurface material and point-like lights, whose shadows on translucent objects"
@@ -84,6 +92,7 @@ class SubsurfaceStep:
                 f"subsurface: photon_beam_diffusion with several (g, eta) in one scene, {sorted(tabulated)}: each needs"
                 " a table of its own. Give the materials the same, or use better_dipole."
             )
+        self.walks = "random_walk" in self.kinds
         self.context = mi.BSDFContext()
         self.context.type_mask |= int(transport_flag())
 
@@ -120,7 +129,6 @@ class SubsurfaceStep:
 
         ``moves``: the motion of the point will be asked for.
         """
-        u_axis, u_disk, u_keep = us
         entry = Entry(
             mi.Ray3f(si.spawn_ray(si.n)),
             dr.zeros(mi.PreliminaryIntersection3f),
@@ -130,12 +138,16 @@ class SubsurfaceStep:
         )
         inside = 1 - visit.fresnel(si.wi)
         for profile, mask in self.profiles(si, bsdf, active):
-            e = sample_entry(scene, si, profile, u_axis, u_disk, u_keep, mask)
+            if isinstance(profile, RandomWalk):
+                e = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
+                entry.path = e
+            else:
+                e = sample_entry(scene, si, profile, *us, mask)
             found = mask & e.found
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
             entry.weight[found] = e.weight * (inside / (1 - visit.share))
-            if moves:
+            if moves and not isinstance(profile, RandomWalk):
                 entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
         x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
         entry.p = x.p
@@ -155,7 +167,12 @@ class SubsurfaceStep:
             apart = dr.select(active & (r > CLOSE), p - si.p, mi.Vector3f(1, 0, 0))
             r = dr.replace_grad(r, dr.norm(apart))
         for profile, mask in self.profiles(si, bsdf, active):
-            total += dr.select(mask, profile.eval(mi.Float(r)), 0)
+            if isinstance(profile, RandomWalk):
+                # A walk's own density is part of its weight: only the slope of this value has a meaning.
+                R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), log_weight(profile.medium, entry.path))))
+            else:
+                R = profile.eval(mi.Float(r))
+            total += dr.select(mask, R, 0)
         return total * ((1 - visit.fresnel(si.wi)) * area)
 
 
@@ -198,3 +215,4 @@ class Entry:
 
     def __init__(self, ray: Any, pi: Any, p: Any, weight: Any, near: Any):
         self.ray, self.pi, self.p, self.weight, self.near = ray, pi, p, weight, near
+        self.path = None  # `random_walk.Walk`

@@ -44,3 +44,9 @@ def seeded(seed: Any, stream: Any) -> PairedSampler:
     rng.state = (mi.UInt64(a) << 32) | mi.UInt64(b)
     rng.next_uint32()
     return PairedSampler(rng)
+
+
+def continued(u1: Any, u2: Any, u3: Any) -> PairedSampler:
+    """A sampler that starts from uniform numbers (Float, Point2f, Float), for what needs an unknown number of them."""
+    a, b, c, d = (dr.reinterpret_array(mi.UInt32, mi.Float(u)) for u in (u1, u2.x, u2.y, u3))
+    return seeded(mi.sample_tea_32(a, b)[0], mi.sample_tea_32(c, d)[0])

@@ -119,7 +119,13 @@ LAMP = {
     "type": "rectangle", "to_world": T().translate([1, 3, 1]).rotate([1, 0, 0], 90).scale(0.5), "emitter": glow(9, 8, 6),
 }  # fmt: skip
 FLOOR = {"type": "rectangle", "to_world": T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(4), "bsdf": diffuse()}
+WALK = {"profile": "random_walk", "sigma_a": rgb(0.4, 0.6, 0.9), "sigma_s": 6.0, "g": 0.3}
 PARAMETERS = {
+    "walk_albedo": (VARIETY["rough"] | {"profile": "random_walk", "radius": 0.3}, "albedo.value", 0.02),
+    "walk_radius": (VARIETY["rough"] | {"profile": "random_walk", "radius": 0.3}, "radius.value", 0.02),
+    "walk_sigma_a": (WALK, "sigma_a.value", 0.04),
+    "walk_sigma_s": (WALK, "sigma_s.value", 0.4),
+    "walk_g": (WALK, "g.value", 0.05),
     "albedo": (VARIETY["rough"] | {"radius": 0.3}, "albedo.value", 0.02),
     "radius": (VARIETY["rough"] | {"radius": 0.3}, "radius.value", 0.02),
     "alpha": (VARIETY["rough"], "alpha.value", 0.02),
@@ -131,13 +137,18 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n not in ("albedo", "radius") else []) for n in PARAMETERS]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if n not in ("albedo", "radius", "walk_sigma_a") else [])
+        for n in PARAMETERS
+    ],
 )
 @pytest.mark.parametrize("kind", ["prb_edge", pytest.param("prb_reparam", marks=pytest.mark.slow)])
 def test_derivatives(name, kind):
     material, key, step = PARAMETERS[name]
     s = scene(material, BALL, kind, light=LAMP, floor=FLOOR)
-    effort = 8 if name in ("eta", "alpha") else 1  # small derivatives: what is reflected more enters less
+    # Small derivatives: what is reflected more enters less; a walk knows its radius by how often it scattered.
+    effort = {"eta": 8, "alpha": 8, "walk_radius": 4, "walk_g": 8, "walk_sigma_s": 2}.get(name, 1)
     more = {"spp": 400 * effort, "fd_spp": 1600 * effort}
     report = gradcheck(s, f"s.bsdf.{key}", "uniform", step=step, **more, seeds=8, required_error=0.03)
     assert not report.significant, report
@@ -169,10 +180,12 @@ def test_geometry(name):
     assert report.mismatch < 1e-3, report
 
 
-@pytest.mark.parametrize("what", ["sensor", "point light", "prb_reparam"])
+@pytest.mark.parametrize("what", ["sensor", "point light", "prb_reparam", "walk"])
 def test_geometry_that_is_refused(what):
     light = {"type": "point", "position": [1, 4, 1]} if what == "point light" else LAMP
-    s = scene(VARIETY["rough"], BALL, what if what == "prb_reparam" else "prb_edge", light=light)
+    s = scene(
+        WALK if what == "walk" else VARIETY["rough"], BALL, what if what == "prb_reparam" else "prb_edge", light=light
+    )
     params = mi.traverse(s)
     key = "sensor.to_world" if what == "sensor" else "s.to_world"
     θ = mi.Float(0)
@@ -191,7 +204,7 @@ def test_geometry_that_is_refused(what):
         ({"albedo": 0.5, "sigma_a": 1.0, "sigma_s": 1.0}, "either"),
         ({"sigma_a": 1.0}, "without the other"),
         ({"int_ior": 9.0}, "int_ior"),
-        ({"profile": "random_walk"}, "not available"),
+        ({"profile": "random_walk", "int_ior": 0.1}, "int_ior"),
     ],
 )
 def test_bad_parameters(material, message):
