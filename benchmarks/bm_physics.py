@@ -1,11 +1,12 @@
-"""How far is each diffusion profile from the physics: total reflectance and a lit ball, beside Mitsuba's `volpath`.
+"""How far is each diffusion profile, and the random walk, from the physics: total reflectance and a lit ball.
 
 Three materials of Jensen et al. 2001 (read from ../shared/data/bssrdf), the same coefficients and a smooth
-boundary. "slab": directional-hemispherical reflectance of a thick slab under a white sky, without the
-mirror reflection of the boundary. "ball": radiance of a ball of 10 mean free paths (green) lit by a large
-panel from one side: mean over its image and root mean square difference over the mean.
+boundary. "slab": reflectance of a thick slab seen along its normal under a white sky, without the mirror reflection
+of the boundary, beside the exact one (`pbdr.bssrdfs.semi_infinite`). "ball": radiance of a ball of 10 mean free
+paths (green) lit by a large panel from one side, beside Mitsuba's `volpath`: mean over its image and root mean square
+difference over the mean.
 
-    python benchmarks/bm_physics.py [spp]
+    python benchmarks/bm_physics.py [spp] [material ...]
 """
 
 import json
@@ -19,6 +20,8 @@ pbdr.set_variant(os.environ.get("PBDR_VARIANT", "llvm_ad_rgb"))
 
 import mitsuba as mi  # noqa: E402
 import numpy as np  # noqa: E402
+
+from pbdr.bssrdfs.semi_infinite import reflectance  # noqa: E402
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "physics.json"
@@ -92,31 +95,36 @@ def image(scene, profile, spp, depth):
 def main():
     if not TABLE.exists():
         sys.exit(f"{TABLE.name} is not beside this checkout: nothing to compare.")
-    table = json.loads(TABLE.read_text())
-    materials = table["materials"]
+    materials = json.loads(TABLE.read_text())["materials"]
     spp = int(sys.argv[1]) if len(sys.argv) > 1 else 512
-    done = {}
-    for name in MATERIALS:
+    done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in sys.argv[2:] or MATERIALS:
         m = materials[name]
         mirror = ((m["eta"] - 1) / (m["eta"] + 1)) ** 2
-        truth_slab = image(slab(m, "volpath"), "volpath", spp, -1).mean((1, 2))
-        truth_ball = image(ball(m, "volpath"), "volpath", spp, -1)
-        print(name, "volpath: slab", np.round(truth_slab.mean(0) - mirror, 4), flush=True)
-        done[name] = {"slab": (truth_slab.mean(0) - mirror).tolist(), "profiles": {}}
+        s, a = np.array(m["sigma_s_prime"]), np.array(m["sigma_a"])
+        exact = (1 - mirror) * reflectance(s / (s + a), m["eta"], 1.0)
+        truth = image(ball(m, "volpath"), "volpath", spp, -1)
+        print(name, "slab, exact", np.round(exact, 4), flush=True)
+        done[name] = {"slab": exact.tolist(), "profiles": {}}
         for profile in PROFILES:
-            ours = image(slab(m, profile), profile, spp, 3).mean((1, 2))
-            theirs = truth_slab.mean(0) - mirror
-            error = (ours.mean(0) - mirror) / theirs - 1
-            noise = np.hypot(ours.std(0), truth_slab.std(0)) / np.sqrt(8) / theirs
+            ours = image(slab(m, profile), profile, spp, 3).mean((1, 2)) - mirror
+            error, noise = ours.mean(0) / exact - 1, ours.std(0, ddof=1) / np.sqrt(8) / exact
             b = image(ball(m, profile), profile, spp, 6)
-            flux = b.mean() / truth_ball.mean() - 1
-            rms = float(np.sqrt(np.mean((b.mean(0) - truth_ball.mean(0)) ** 2)) / truth_ball.mean())
+            flux, flux_noise = relative(b.mean((1, 2, 3)), truth.mean((1, 2, 3)))
+            rms = float(np.sqrt(np.mean((b.mean(0) - truth.mean(0)) ** 2)) / truth.mean())
             done[name]["profiles"][profile] = {
-                "slab": error.tolist(), "slab_noise": noise.tolist(), "ball_mean": float(flux), "ball_rms": rms
+                "slab": error.tolist(), "slab_noise": noise.tolist(), "ball_mean": flux, "ball_noise": flux_noise,
+                "ball_rms": rms,
             }  # fmt: skip
             print(f"  {profile:22s} slab", np.round(100 * error, 1), "% ±", np.round(100 * noise.max(), 1), end="")
-            print(f"   ball mean {100 * flux:+.1f} %, rms {100 * rms:.1f} %", flush=True)
+            print(f"   ball mean {100 * flux:+.1f} ± {100 * flux_noise:.1f} %, rms {100 * rms:.1f} %", flush=True)
             RESULTS.write_text(json.dumps(done, indent=1))
+
+
+def relative(ours, truth):
+    """Relative difference of two means, and its standard error."""
+    error = np.hypot(ours.std(ddof=1), truth.std(ddof=1)) / np.sqrt(len(ours))
+    return float(ours.mean() / truth.mean() - 1), float(error / truth.mean())
 
 
 if __name__ == "__main__":

@@ -137,6 +137,13 @@ class Subsurface(mi.BSDF):
             return kind(BetterDipole.reflectance(medium.reduced_albedo, medium.eta), radius)
         return kind(medium)
 
+    @property
+    def width_attached(self) -> bool:
+        """Whether a derivative of the width of the profile is asked for (beside what the albedo changes of it)."""
+        names = (*BY_COEFFICIENT, "g") if self.physical else ("radius",)
+        with dr.resume_grad():
+            return dr.grad_enabled(self.scale) or any(_attached(self.textures[k]) for k in names)
+
     def albedo_at(self, si: Any, active: Any = True) -> Any:
         """Total diffuse reflectance at a point, in [0, 1]."""
         albedo = (

@@ -12,6 +12,7 @@ vertex held in area measure, so that a moving surface changes directions and J =
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import drjit as dr
@@ -19,6 +20,7 @@ import mitsuba as mi
 
 from . import path_terms as terms
 from .path_state import SceneTraits, initial_state
+from .width_slope import width_slope
 
 
 @dr.syntax
@@ -43,6 +45,7 @@ def trace(
     segments: Any = None,
     ray_tangent: Any = None,
     record: Any = None,
+    entered: Any = None,
 ):
     """Trace one path per lane.
 
@@ -61,6 +64,7 @@ def trace(
         ray_tangent: derivatives of origin and direction of ``ray`` where the sensor moves (forward;
             backward: any pair), else ``None``.
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
+        entered: Bool or ``None``, ``first_hit`` is where light enters a translucent object (primal only).
 
     Returns:
         ``(L or δL, valid, L, Z, δray)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, and
@@ -70,8 +74,9 @@ def trace(
     step = traits.subsurface
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
-    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, active)
+    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, False if entered is None else entered, active)
 
+    spreads = translucent and not primal and step.spreads
     sensor_moves = ray_tangent is not None and not primal
     limit = max_depth if segments is None else segments
     most = 2 * max_depth if translucent and max_depth > 0 else max_depth
@@ -185,6 +190,13 @@ def trace(
             ray_next[entering] = entry.ray
 
         # ------------------------- Derivative of this vertex -------------------------
+        if dr.hint(spreads, mode="scalar"):
+            beyond = partial(
+                trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
+                replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
+                ray_tangent=None, record=None, entered=True,
+            )  # fmt: skip
+            slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
         if dr.hint(not primal, mode="scalar"):
             if dr.hint(traits.moving, mode="scalar"):
                 si_next = pi_next.compute_surface_interaction(
@@ -213,6 +225,8 @@ def trace(
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
                 Lo += Lr_ind
+                if dr.hint(spreads, mode="scalar"):
+                    Lo += β * slope * dr.replace_grad(mi.Spectrum(0), step.width(si, bsdf, entering))
                 if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
                     pass  # nothing at this vertex depends on a parameter
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):

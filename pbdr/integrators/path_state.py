@@ -45,7 +45,7 @@ class PathState:
     active: Any  # Bool
 
 
-def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> PathState:
+def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, active: Any) -> PathState:
     """The state before the first vertex."""
     return PathState(
         ray=ray,
@@ -64,7 +64,7 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, active: Any) -> P
         it_prev=dr.zeros(mi.Interaction3f),
         pdf_prev=mi.Float(1),
         delta_prev=mi.Bool(True),
-        entered=mi.Bool(False),
+        entered=mi.Bool(entered),
         near=mi.Float(0),
         entered_prev=mi.Bool(False),
         near_prev=mi.Float(0),

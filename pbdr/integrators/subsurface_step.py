@@ -31,6 +31,7 @@ from ..scene.shapes import follow, shapes_move, translucent_shapes
 from .entry_motion import area_of, entry_point
 
 NEAR = 0.2  # share of R within the radius up to which x_i moves along with x_o
+POSITIVIZED = True  # derivatives of widths by `width_slope`; off: by what the replayed point sees
 CLOSE = 1e-9  # distance of x_o and x_i below which the motion of one against the other is not looked at
 
 
@@ -92,7 +93,8 @@ class SubsurfaceStep:
                 f"subsurface: photon_beam_diffusion with several (g, eta) in one scene, {sorted(tabulated)}: each needs"
                 " a table of its own. Give the materials the same, or use better_dipole."
             )
-        self.walks = "random_walk" in self.kinds
+        # Widths have a term of their own (`width_slope`), and the value at the replayed point keeps its width.
+        self.spreads = POSITIVIZED and any(m.profile == "normalized_diffusion" and m.width_attached for m in materials)
         self.context = mi.BSDFContext()
         self.context.type_mask |= int(transport_flag())
 
@@ -136,7 +138,7 @@ class SubsurfaceStep:
             mi.Spectrum(0),
             mi.Float(0),
         )
-        inside = 1 - visit.fresnel(si.wi)
+        inside = visit.inside(si.wi)
         for profile, mask in self.profiles(si, bsdf, active):
             if isinstance(profile, RandomWalk):
                 e = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
@@ -146,7 +148,7 @@ class SubsurfaceStep:
             found = mask & e.found
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
-            entry.weight[found] = e.weight * (inside / (1 - visit.share))
+            entry.weight[found] = e.weight * inside
             if moves and not isinstance(profile, RandomWalk):
                 entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
         x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
@@ -171,9 +173,19 @@ class SubsurfaceStep:
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
                 R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), log_weight(profile.medium, entry.path))))
             else:
+                if self.spreads and isinstance(profile, NormalizedDiffusion):
+                    profile = NormalizedDiffusion.of_width(profile.albedo, dr.detach(profile.width))
                 R = profile.eval(mi.Float(r))
             total += dr.select(mask, R, 0)
         return total * ((1 - visit.fresnel(si.wi)) * area)
+
+    def width(self, si: Any, bsdf: Any, active: Any) -> Any:
+        """Width d of normalized diffusion, attached; 0 for other profiles."""
+        d = mi.Spectrum(0)
+        for profile, mask in self.profiles(si, bsdf, active):
+            if isinstance(profile, NormalizedDiffusion):
+                d += dr.select(mask, profile.width, 0)
+        return d
 
 
 class Visit:
@@ -186,6 +198,10 @@ class Visit:
 
     def fresnel(self, w: Any) -> Any:
         return mi.fresnel(dr.maximum(mi.Frame3f.cos_theta(w), 0), self.eta)[0]
+
+    def inside(self, w: Any) -> Any:
+        """1 - F over the probability of going into the object."""
+        return (1 - self.fresnel(w)) / (1 - self.share)
 
     def leaves_as(self, wo: Any) -> Any:
         """S_w(ω) cosθ."""
