@@ -76,7 +76,7 @@ def trace(
     context = step.context if translucent else mi.BSDFContext()
     s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, False if entered is None else entered, active)
 
-    spreads = translucent and not primal and step.spreads
+    spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
     limit = max_depth if segments is None else segments
     most = 2 * max_depth if translucent and max_depth > 0 else max_depth
@@ -190,13 +190,6 @@ def trace(
             ray_next[entering] = entry.ray
 
         # ------------------------- Derivative of this vertex -------------------------
-        if dr.hint(spreads, mode="scalar"):
-            beyond = partial(
-                trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
-                replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True,
-            )  # fmt: skip
-            slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
         if dr.hint(not primal, mode="scalar"):
             if dr.hint(traits.moving, mode="scalar"):
                 si_next = pi_next.compute_surface_interaction(
@@ -210,7 +203,7 @@ def trace(
                 if dr.hint(translucent, mode="scalar"):
                     f, _ = visit.evaluate(wo, f, mi.Float(1))
                     held = (s.pi, s.ray) if traits.moving else None
-                    f = dr.select(entering, step.value(si, bsdf, visit, entry, held, entering), f)
+                    f = dr.select(entering, step.value(si, bsdf, visit, entry, held, spreads, entering), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
                     _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
@@ -225,8 +218,6 @@ def trace(
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
                 Lo += Lr_ind
-                if dr.hint(spreads, mode="scalar"):
-                    Lo += β * slope * dr.replace_grad(mi.Spectrum(0), step.width(si, bsdf, entering))
                 if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
                     pass  # nothing at this vertex depends on a parameter
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
@@ -236,6 +227,21 @@ def trace(
                         s.δd[s.depth == 0] = dr.grad(d)
                 else:
                     s.δL += dr.forward_to(Lo)
+
+        # After all else of this vertex: nothing attached may be in use while inner loops are recorded.
+        if dr.hint(spreads, mode="scalar"):
+            beyond = partial(
+                trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
+                replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
+                ray_tangent=None, record=None, entered=True,
+            )  # fmt: skip
+            slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
+            with dr.resume_grad():
+                wider = β * slope * dr.replace_grad(mi.Spectrum(0), step.width(si, bsdf, entering))
+                if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
+                    dr.backward_from(s.δL * wider)
+                else:
+                    s.δL += dr.forward_to(wider)
 
         # ------------------------- Next vertex -------------------------
         s.pdf_prev = bs.pdf

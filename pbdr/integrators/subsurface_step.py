@@ -93,7 +93,7 @@ class SubsurfaceStep:
                 f"subsurface: photon_beam_diffusion with several (g, eta) in one scene, {sorted(tabulated)}: each needs"
                 " a table of its own. Give the materials the same, or use better_dipole."
             )
-        # Widths have a term of their own (`width_slope`), and the value at the replayed point keeps its width.
+        # Widths have a term of their own (`width_slope`), where shapes rest.
         self.spreads = POSITIVIZED and any(m.profile == "normalized_diffusion" and m.width_attached for m in materials)
         self.context = mi.BSDFContext()
         self.context.type_mask |= int(transport_flag())
@@ -155,11 +155,14 @@ class SubsurfaceStep:
         entry.p = x.p
         return entry
 
-    def value(self, si: Any, bsdf: Any, visit: Visit, entry: Entry, held: tuple | None, active: Any) -> Any:
+    def value(
+        self, si: Any, bsdf: Any, visit: Visit, entry: Entry, held: tuple | None, fixed: bool, active: Any
+    ) -> Any:
         """(1 - F) R(|x_o - x_i|) dA(x_i), attached to the parameters of the material.
 
         Args:
             held: hit and ray of x_o if shapes move: then attached to their motion, too.
+            fixed: without derivatives of the width of normalized diffusion.
         """
         total, r, area = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p)), mi.Float(1)
         if held is not None:
@@ -173,7 +176,7 @@ class SubsurfaceStep:
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
                 R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), log_weight(profile.medium, entry.path))))
             else:
-                if self.spreads and isinstance(profile, NormalizedDiffusion):
+                if fixed and isinstance(profile, NormalizedDiffusion):
                     profile = NormalizedDiffusion.of_width(profile.albedo, dr.detach(profile.width))
                 R = profile.eval(mi.Float(r))
             total += dr.select(mask, R, 0)

@@ -84,3 +84,32 @@ def test_less_variance(monkeypatch):
         sums[lobes] = total.mean(), total.std(ddof=1) / np.sqrt(seeds)
     assert variance[True] * 5 < variance[False]
     assert abs(sums[True][0] - sums[False][0]) < 4 * np.hypot(sums[True][1], sums[False][1])
+
+
+def test_gradients_of_the_rest_stay(monkeypatch):
+    """The lobes' paths are recorded between derivatives of other things, which must not notice."""
+    scene = mi.load_dict({
+        "type": "scene",
+        "integrator": {"type": "prb_edge", "max_depth": 4},
+        "sensor": {"type": "perspective", "to_world": T().look_at([0, 2, 5], [0, 0, 0], [0, 1, 0]), "film": film(12)},
+        "lamp": {"type": "rectangle", "to_world": T().translate([1, 3, 1]).rotate([1, 0, 0], 90), "emitter": glow(9, 8, 6)},
+        "floor": {
+            "type": "rectangle", "to_world": T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(4),
+            "bsdf": {"type": "diffuse", "reflectance": rgb(0.5, 0.6, 0.4)},
+        },
+        "ball": {"type": "sphere", "bsdf": {"type": "subsurface", "albedo": rgb(0.8, 0.5, 0.3), "radius": 0.1, "alpha": 0.3}},
+    })  # fmt: skip
+    params = mi.traverse(scene)
+    others = ("lamp.emitter.radiance.value", "floor.bsdf.reflectance.value", "ball.bsdf.alpha.value")
+    found = {}
+    for lobes in (False, True):
+        monkeypatch.setattr(subsurface_step, "POSITIVIZED", lobes)
+        for key in (*others, "ball.bsdf.radius.value"):
+            value = type(params[key])(dr.detach(params[key]))
+            dr.enable_grad(value)
+            params[key] = value
+        params.update()
+        dr.backward(dr.mean(mi.render(scene, params, spp=64, seed=3)[..., :3], axis=None))
+        found[lobes] = [np.asarray(dr.grad(params[key]), float).ravel() for key in others]
+    for with_lobes, without in zip(found[True], found[False]):
+        assert np.allclose(with_lobes, without, rtol=1e-3) and np.abs(without).min() > 0
