@@ -139,7 +139,7 @@ PARAMETERS = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=[pytest.mark.slow] if n not in ("albedo", "radius", "walk_sigma_a") else [])
+        pytest.param(n, marks=[pytest.mark.slow] if n not in ("albedo", "radius", "walk_albedo") else [])
         for n in PARAMETERS
     ],
 )
@@ -148,8 +148,8 @@ def test_derivatives(name, kind):
     material, key, step = PARAMETERS[name]
     s = scene(material, BALL, kind, light=LAMP, floor=FLOOR)
     # Small derivatives: what is reflected more enters less; a walk knows its radius by how often it scattered.
-    effort = {"eta": 8, "alpha": 8, "walk_radius": 4, "walk_g": 8, "walk_sigma_s": 2}.get(name, 1)
-    more = {"spp": 400 * effort, "fd_spp": 1600 * effort}
+    effort = {"eta": 8, "alpha": 8, "walk_radius": 4, "walk_g": 8, "walk_sigma_s": 2, "walk_albedo": 0.25}.get(name, 1)
+    more = {"spp": int(400 * effort), "fd_spp": int(1600 * effort)}
     report = gradcheck(s, f"s.bsdf.{key}", "uniform", step=step, **more, seeds=8, required_error=0.03)
     assert not report.significant, report
     assert report.conclusive, report
