@@ -231,13 +231,16 @@ def trend(spp=512, seeds=12):
 def main():
     mi.set_log_level(mi.LogLevel.Error)
     done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    command, *names = sys.argv[1:] or ["table"]
-    if command == "bias":
+    wanted = sys.argv[1:] or ["trend", "table"]
+    commands = [w for w in wanted if w in ("table", "bias", "trend")] or ["table"]
+    names = [w for w in wanted if w not in commands]
+    if unknown := [n for n in names if n not in CASES]:
+        sys.exit(f"unknown: {', '.join(unknown)}; give table, bias or trend, and names of cases.")
+    if "bias" in commands:
         methods = {n: METHODS[n] for n in ("prb_edge", "debiased")}
         for name in names or TABLE + MORE:
             show(name, compare(CASES[name], methods, {}, {"prb_edge": 256, "debiased": 1024}))
-        return
-    for name in ["trend"] if command == "trend" else names or TABLE:
+    for name in [c for c in commands if c == "trend"] + (list(names or TABLE) if "table" in commands else []):
         done[name] = trend() if name == "trend" else compare(CASES[name], METHODS, PEERS if OLD else {}, SAMPLES)
         if name != "trend":
             show(name, done[name])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import drjit as dr
+import numpy as np
 
 _FIRST = (0.45966, -1.73965, 3.37668, -3.904945, 2.49277, -0.68441)
 _SECOND = (0.27614, -0.87350, 1.12077, -0.65095, 0.07883, 0.04860)
@@ -42,3 +43,11 @@ def first_moment(eta: Any) -> Any:
 def second_moment(eta: Any) -> Any:
     """∫ F(cosθ, η) cos²θ sinθ dθ over [0, π/2], a fit for η in [0.5, 3]."""
     return _moment(_SECOND, _SECOND_INSIDE, eta)
+
+
+def fresnel_inside(cosine: np.ndarray, eta: float) -> np.ndarray:
+    """Unpolarized reflectance for light that meets the boundary from inside (host side, float64; cosine > 0)."""
+    out = np.sqrt(np.maximum(1 - eta**2 * (1 - cosine**2), 0))
+    s = (eta * cosine - out) / (eta * cosine + out)
+    p = (cosine - eta * out) / (cosine + eta * out)
+    return 0.5 * (s**2 + p**2)

@@ -16,6 +16,7 @@ import mitsuba as mi
 import numpy as np
 
 from .dipole import exitance_factors
+from .fresnel import fresnel_inside
 from .medium import THINNEST, Medium
 
 ALBEDOS, RADII = 100, 96
@@ -200,7 +201,7 @@ def tabulate(albedo: float, r: np.ndarray, g: float, eta: float) -> np.ndarray:
     d = np.hypot(r, t)
     cosine = t / d
     phase = (1 - g**2) / (4 * np.pi * (1 + g**2 + 2 * g * cosine) ** 1.5)  # it turns back: cos = -cosine
-    single = albedo * np.exp(-(d + critical)) / d**2 * phase * (1 - _fresnel_inside(cosine, eta)) * cosine
+    single = albedo * np.exp(-(d + critical)) / d**2 * phase * (1 - fresnel_inside(cosine, eta)) * cosine
     return multiple + single.mean(1)
 
 
@@ -210,12 +211,3 @@ def _host_factors(eta: float) -> tuple[float, float, float]:
         one = mi.Float(1)
         phi, flux = (float(x[0]) for x in exitance_factors(one, mi.Float(eta)))
     return phi, flux, (1 - flux) / (2 * phi)
-
-
-def _fresnel_inside(cosine: np.ndarray, eta: float) -> np.ndarray:
-    """Reflectance for light that meets the boundary from the denser side."""
-    sine2 = np.minimum(eta**2 * (1 - cosine**2), 1)
-    out = np.sqrt(1 - sine2)
-    s = (eta * cosine - out) / (eta * cosine + out)
-    p = (cosine - eta * out) / (cosine + eta * out)
-    return 0.5 * (s**2 + p**2)

@@ -80,8 +80,8 @@ def sample_entry(
         start = dr.select(in_bitangent, axes[0] + axes[1], dr.select(in_tangent, axes[0], 0))
         share = dr.select(in_bitangent, axes[2], dr.select(in_tangent, axes[1], axes[0]))
         channel = mi.UInt32(dr.clip((u_axis - start) / share * channels, 0, channels - 1))
-        r = _entry(profile.sample(mi.Float(u_disk.x)), channel)
-        reach = _entry(bound, channel)
+        r = entry_of(profile.sample(mi.Float(u_disk.x)), channel)
+        reach = entry_of(bound, channel)
         s, c = dr.sincos(2 * dr.pi * u_disk.y)
         offset = r * (c * side + s * dr.cross(axis, side))
         half = dr.safe_sqrt(dr.square(reach) - dr.square(r))
@@ -141,7 +141,7 @@ def entry_density(d: Any, n: Any, frame: Any, profile: Any, bound: Any, axes: An
     return total
 
 
-def _entry(values: Any, channel: Any) -> Any:
+def entry_of(values: Any, channel: Any) -> Any:
     """The value of one channel of a Spectrum (or the Float that stands for all of them)."""
     values = mi.Spectrum(values)
     chosen = mi.Float(values[0])

@@ -19,6 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 from .medium import Medium
+from .probe import entry_of
 from .semi_infinite import ReflectanceTable
 
 MOST_EVENTS = 1 << 14  # of a walk; what is trapped longer (clear matter, total reflection) is lost
@@ -124,7 +125,7 @@ def walk(scene: Any, si: Any, medium: Medium, eta: Any, rng: Any, active: Any = 
             for c in range(len(share) - 1):
                 below += share[c]
                 hero = dr.select(u >= below, c + 1, hero)
-            t = -dr.log(1 - s.rng.next_1d()) / _entry(σ_t, hero)
+            t = -dr.log(1 - s.rng.next_1d()) / entry_of(σ_t, hero)
             flight = mi.Ray3f(s.ray)
             flight.maxt = t
             pi = scene.ray_intersect_preliminary(flight, coherent=False, reorder=False, active=s.active)
@@ -135,7 +136,7 @@ def walk(scene: Any, si: Any, medium: Medium, eta: Any, rng: Any, active: Any = 
 
             # In free flight: a new direction, with the mean cosine of the colour that chose.
             uv = s.rng.next_2d()
-            cos = _henyey_greenstein_sample(_entry(g, hero), uv.x)
+            cos = _henyey_greenstein_sample(entry_of(g, hero), uv.x)
             frame = mi.Frame3f(s.ray.d)
             sin_phi, cos_phi = dr.sincos(2 * dr.pi * uv.y)
             sin = dr.safe_sqrt(1 - dr.square(cos))
@@ -173,13 +174,6 @@ def log_weight(medium: Medium, path: Walk) -> Any:
     σ_s = mi.Spectrum(medium.sigma_s)
     value = dr.log(dr.maximum(σ_s, 1e-20)) * mi.Float(path.N) - (mi.Spectrum(medium.sigma_a) + σ_s) * path.T
     return value + mi.Spectrum(medium.g) * path.slope
-
-
-def _entry(v: Any, k: Any) -> Any:
-    x = mi.Float(v[0])
-    for c in range(1, len(v)):
-        x = dr.select(k == c, v[c], x)
-    return x
 
 
 def _henyey_greenstein(g: Any, cos: Any) -> Any:

@@ -20,6 +20,8 @@ import mitsuba as mi
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from .fresnel import fresnel_inside
+
 NODES = 48  # Gauss nodes on each side of the critical angle
 ROWS = 257  # of a table
 STEPS = 60  # iterations for H
@@ -77,7 +79,7 @@ def reflectance(alpha: np.ndarray, eta: float, cosine: float | None = None) -> n
     μ, w = _nodes(critical)
     if cosine is not None:  # a node without weight
         μ, w = np.r_[μ, cosine], np.r_[w, 0.0]
-    F = np.where(μ > critical, _fresnel(μ, eta), 1.0)
+    F = fresnel_inside(μ, eta)
     H = np.ones((len(alpha), len(μ)))
     kernel = μ * w / (μ[:, None] + μ)
     for _ in range(STEPS):
@@ -96,14 +98,6 @@ def _nodes(critical: float) -> tuple[np.ndarray, np.ndarray]:
     x, w = np.polynomial.legendre.leggauss(NODES)
     panels = [(0.0, critical), (critical, 1.0)] if critical > 0 else [(0.0, 1.0)]
     return tuple(np.concatenate(c) for c in zip(*((a + (b - a) * (x + 1) / 2, w * (b - a) / 2) for a, b in panels)))
-
-
-def _fresnel(cosine: np.ndarray, eta: float) -> np.ndarray:
-    """Unpolarized reflectance from inside."""
-    out = np.sqrt(np.maximum(1 - eta**2 * (1 - cosine**2), 0))
-    s = (eta * cosine - out) / (eta * cosine + out)
-    p = (cosine - eta * out) / (cosine + eta * out)
-    return 0.5 * (s**2 + p**2)
 
 
 def _hermite(table: Any, x: Any) -> Any:

@@ -27,7 +27,7 @@ from .random_walk import RandomWalk
 from .semi_infinite import ReflectanceTable
 
 SMOOTH = 1e-3  # least roughness of a rough boundary; a constant alpha of 0 is a smooth one
-TABULATED = ("photon_beam_diffusion", "random_walk")
+TABULATED = {"photon_beam_diffusion": ("g", "eta"), "random_walk": ("eta",)}  # what tables are made for
 BY_ALBEDO, BY_COEFFICIENT = ("albedo", "radius"), ("sigma_a", "sigma_s")
 
 
@@ -163,17 +163,11 @@ class Subsurface(mi.BSDF):
 
     def _refuse_tabulated(self) -> None:
         """Tables have no derivative with respect to what they were made for."""
-        if self.profile not in TABULATED:
-            return
-        g = self.profile == "photon_beam_diffusion" and self.physical and _attached(self.textures["g"])
-        if g or dr.grad_enabled(self.eta):
-            names = (
-                "'g' and 'eta', which select its"
-                if self.profile == "photon_beam_diffusion"
-                else "'eta', which selects its"
-            )
+        names = TABULATED.get(self.profile, ())
+        if (names and dr.grad_enabled(self.eta)) or ("g" in names and self.physical and _attached(self.textures["g"])):
             raise UnsupportedError(
-                f"subsurface: {self.profile} has no derivative with respect to {names} table. Use better_dipole."
+                f"subsurface: {self.profile} has no derivative with respect to {' and '.join(map(repr, names))}, which"
+                f" select{'s' if len(names) == 1 else ''} its table. Use better_dipole."
             )
 
     def _tabulate(self) -> None:
@@ -185,7 +179,7 @@ class Subsurface(mi.BSDF):
             self.table = ReflectanceTable.of(self.index)
 
     def parameters_changed(self, keys: list[str]) -> None:
-        if self.profile in TABULATED and any(k.split(".")[0] in ("eta", "g") for k in keys):
+        if any(k.split(".")[0] in TABULATED.get(self.profile, ()) for k in keys):
             self.index = float(dr.detach(self.eta)[0])
             self._tabulate()
 

@@ -45,7 +45,7 @@ def trace(
     segments: Any = None,
     ray_tangent: Any = None,
     record: Any = None,
-    entered: Any = None,
+    entered: Any = False,
 ):
     """Trace one path per lane.
 
@@ -64,7 +64,7 @@ def trace(
         ray_tangent: derivatives of origin and direction of ``ray`` where the sensor moves (forward;
             backward: any pair), else ``None``.
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
-        entered: Bool or ``None``, ``first_hit`` is where light enters a translucent object (primal only).
+        entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
 
     Returns:
         ``(L or δL, valid, L, Z, δray)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, and
@@ -74,7 +74,7 @@ def trace(
     step = traits.subsurface
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
-    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, False if entered is None else entered, active)
+    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active)
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal

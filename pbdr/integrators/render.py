@@ -107,7 +107,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             segments=segments,
             ray_tangent=ray_tangent,
             record=record,
-            entered=None,
+            entered=False,
         )
         return value, valid, [], ((L, Z) if primal else δray)
 

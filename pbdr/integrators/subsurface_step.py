@@ -141,16 +141,15 @@ class SubsurfaceStep:
         inside = visit.inside(si.wi)
         for profile, mask in self.profiles(si, bsdf, active):
             if isinstance(profile, RandomWalk):
-                e = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
-                entry.path = e
+                e = entry.path = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
             else:
                 e = sample_entry(scene, si, profile, *us, mask)
+                if moves:
+                    entry.near[mask & e.found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
             found = mask & e.found
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
             entry.weight[found] = e.weight * inside
-            if moves and not isinstance(profile, RandomWalk):
-                entry.near[found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
         x = entry.pi.compute_surface_interaction(entry.ray, mi.RayFlags.Minimal, active & entry.pi.is_valid())
         entry.p = x.p
         return entry

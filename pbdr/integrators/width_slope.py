@@ -33,7 +33,7 @@ def width_slope(step: Any, scene: Any, si: Any, bsdf: Any, us: tuple, radiance: 
         k = mi.UInt32(0)
         while dr.hint(k < 2, max_iterations=2, label="pbdr width lobes"):
             outer = k == 1
-            rng = continued(us[2], us[1], us[0])
+            rng = continued(us[2], us[1], us[0])  # both lobes the same; another order than that of a walk
             for profile, mask in step.profiles(si, bsdf, active):
                 if isinstance(profile, NormalizedDiffusion):
                     lobe = WidthLobe(profile, outer)
