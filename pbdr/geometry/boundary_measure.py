@@ -38,6 +38,7 @@ KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
 REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
 DOUBT = 0.3  # of the way there that is left, as that outline is an estimate
+FACES = 32  # most triangles on the way to a contour
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -52,6 +53,7 @@ class BoundaryTables:
         size: Float per registry number, half the extent of the shape's box (when the table was made).
         corners: 6 UInt32 per face: its vertices, and across the edge opposite to each of them the
             third vertex of the neighbour (numbered through all meshes).
+        joined: 3 UInt32 per face: the faces across these edges, rows of ``corners``.
         flags: UInt32 per face: bits 0-2 discontinuous from everywhere, bit 3 flat-shaded.
     """
 
@@ -61,6 +63,7 @@ class BoundaryTables:
     first: Any
     size: Any
     corners: Any
+    joined: Any
     flags: Any
 
     @classmethod
@@ -68,7 +71,8 @@ class BoundaryTables:
         ids = [registry_number(s) for s in shapes]
         kind = np.zeros(max(ids, default=0) + 1, np.uint32)
         first, size = np.zeros_like(kind), np.zeros(len(kind), np.float32)
-        buffers, corners, flags, rows, base = [], [np.zeros((0, 6), np.int64)], [np.zeros(0, np.int64)], 0, 0
+        buffers, rows, base = [], 0, 0
+        corners, joined, flags = ([np.zeros((0, n), np.int64)] for n in (6, 3, 1))
         for number, shape in zip(ids, shapes):
             kind[number] = MESH if shape.is_mesh() else KINDS.get(shape.class_name(), SMOOTH)
             extents = np.array(shape.bbox().extents()).ravel()
@@ -78,12 +82,13 @@ class BoundaryTables:
             buffers.append(dr.detach(shape.faces_buffer()))
             positions = dr.detach(shape.vertex_positions_buffer()).numpy().reshape(-1, 3)
             faces = buffers[-1].numpy().reshape(-1, 3)
-            across, word = _neighbours(shape, positions, faces)
+            across, beside, word = _neighbours(shape, positions, faces)
             first[number] = rows
             corners.append(np.concatenate([faces, across], 1) + base)
-            flags.append(word)
+            joined.append(beside + rows)
+            flags.append(word[:, None])
             rows, base = rows + len(faces), base + len(positions)
-        columns = (np.concatenate(corners).ravel(), np.concatenate(flags))
+        columns = (np.concatenate(c).ravel() for c in (corners, joined, flags))
         heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
         return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns))
 
@@ -102,18 +107,20 @@ def registry_number(shape: Any) -> int:
 
 
 def _neighbours(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per face: the vertex across each edge (F, 3), and the flags."""
+    """Per face: the vertex and the face across each edge (F, 3), and the flags."""
     edges = mesh_edges(positions, faces)
     varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
     always = edges.always | (edges.split if varies else False)
     across = faces.copy()
+    beside = np.repeat(np.arange(len(faces))[:, None], 3, 1)
     flags = np.full(len(faces), 0 if mesh.has_vertex_normals() else 8)
     opposite = 3 - edges.corner.sum(2)  # corner of each face that is not on the edge
     third = faces[edges.face, opposite]
     for side in range(2):
         across[edges.face[:, side], opposite[:, side]] = third[:, 1 - side]
+        beside[edges.face[:, side], opposite[:, side]] = edges.face[:, 1 - side]
         np.bitwise_or.at(flags, edges.face[:, side], np.where(always, 1 << opposite[:, side].astype(np.int64), 0))
-    return across, flags
+    return across, beside, flags
 
 
 @dataclass
@@ -124,12 +131,14 @@ class Nearest:
         B, s: Float, the two measures; s is what is left of the way to the boundary if the hit was moved.
         along: Vector3f along the boundary, 0 where there is none.
         met: Bool, the hit was moved toward the boundary.
+        weak: Bool, that is a crease where only shading jumps, and little.
     """
 
     B: Any
     s: Any
     along: Any
     met: Any
+    weak: Any
 
 
 class BoundaryMeasure:
@@ -151,8 +160,10 @@ class BoundaryMeasure:
         kinds = {KINDS.get(s.class_name(), SMOOTH) for s in shapes if not s.is_mesh()}
         self.has_fields = FIELD in kinds
         self.has_cylinders, self.has_disks = CYLINDER in kinds, DISK in kinds
+        self.knows_outlines = not kinds & {SMOOTH, FIELD}
+        self.most_boundaries = 3 if self.has_cylinders else 1 if self.positions is None else 2
 
-    def eval(self, ray: Any, pi: Any, si: Any, narrow: Any = None) -> Nearest:
+    def eval(self, ray: Any, pi: Any, si: Any, narrow: Any = None, other: Any = 0) -> Nearest:
         """Measures of detached hits.
 
         Args:
@@ -161,6 +172,8 @@ class BoundaryMeasure:
             narrow: Float, angles up to 1 / narrow count as near. If given, such hits move onto the
                 boundary, in place (``pi.prim_uv``, ``si.p``), where that is known (on spheres, cylinders,
                 disks and triangles that border it): the motion that counts is there.
+            other: UInt32, where to move on cylinders: 0 to the nearest of outline and end, 1 to the other one of these,
+                2 to the opposite side of the end.
         """
         hit = pi.is_valid()
         number = dr.reinterpret_array(mi.UInt32, pi.shape)
@@ -169,7 +182,7 @@ class BoundaryMeasure:
         angle = size / dr.select(hit, si.t, 1)
         cos = dr.abs_dot(si.sh_frame.n, ray.d)
         B, s = _turning(cos)
-        along, met = mi.Vector3f(0), mi.Bool(False)
+        along, met, weak = mi.Vector3f(0), mi.Bool(False), mi.Bool(False)
         if self.has_cylinders:
             ends = 2 * dr.minimum(si.uv.y, 1 - si.uv.y)
             tube = kind == CYLINDER
@@ -178,7 +191,7 @@ class BoundaryMeasure:
             B, s = (dr.select(kind == DISK, 1 - si.uv.x, x) for x in (B, s))
         s *= angle
         if narrow is not None:
-            to_boundary, along = self._to_boundary(ray, si, kind, size)
+            to_boundary, along = self._to_boundary(ray, si, kind, size, other)
             met = hit & ((kind == SPHERE) | (kind == CYLINDER) | (kind == DISK))
             s = dr.select(met, dr.norm(_across(ray.d, to_boundary)) / si.t, s)
         if self.positions is not None:
@@ -200,9 +213,79 @@ class BoundaryMeasure:
                 along = dr.select(bordering, face.move(pi, si, near, bordering), along)
                 face.move_on(pi, si, to_outline * near, beyond)
                 met |= bordering
+                weak = bordering & face.weak
             s *= dr.select(beyond, DOUBT, dr.select(met, 1 - near, 1))
         B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
-        return Nearest(B, s, dr.select(hit, along, 0), met)
+        return Nearest(B, s, dr.select(hit, along, 0), met, weak)
+
+    @dr.syntax
+    def contour_ahead(self, ray: Any, pi: Any, si: Any, active: Any) -> tuple[Any, Any, Any, Any]:
+        """The contour that a hit on a mesh comes to on the way on which its triangle leads away from the viewer.
+
+        The way is straight as seen from the origin, and goes from triangle to triangle, `FACES` at most.
+
+        Returns:
+            (found, hit on the contour, its position, direction along it).
+        """
+        number = dr.reinterpret_array(mi.UInt32, pi.shape)
+        hit = pi.is_valid() & active
+        active = hit & (dr.gather(mi.UInt32, self.tables.kind, number, hit) == MESH)
+        if dr.hint(self.positions is None, mode="scalar"):
+            return mi.Bool(False), pi, si.p, mi.Vector3f(0)
+        first = dr.gather(mi.UInt32, self.tables.first, number, active)
+        view = Viewpoint(ray.o)
+        row = first + pi.prim_index
+        entry = mi.UInt32(3)  # corner opposite to the edge by which the triangle was entered
+        away, side = mi.Vector3f(0), mi.Vector3f(0)
+        found, uv = mi.Bool(False), mi.Point2f(pi.prim_uv)
+        p, along = mi.Point3f(si.p), mi.Vector3f(0)
+        steps = mi.UInt32(0)
+        while dr.hint(active, max_iterations=FACES, label="pbdr way to a contour"):
+            index = dr.gather(mi.Vector3u, self.tables.corners, 2 * row, active)
+            across = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
+            joined = dr.gather(mi.Vector3u, self.tables.joined, row, active)
+            flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
+            corners = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
+            n = dr.cross(corners[1] - corners[0], corners[2] - corners[0])
+            start = steps == 0
+            away = dr.select(start, ray.d - n * (dr.dot(n, ray.d) / dr.maximum(dr.squared_norm(n), 1e-30)), away)
+            side = dr.select(start, dr.cross(ray.d, away), side)
+            h = [dr.dot(side, c - ray.o) for c in corners]
+            out, ends, best = mi.UInt32(3), mi.Bool(False), mi.Float(-dr.inf)
+            out_uv, out_p, out_along, mate, opposite = mi.Point2f(uv), mi.Point3f(p), mi.Vector3f(0), mi.UInt32(row), mi.UInt32(0)
+            for k in range(3):
+                i, j = (k + 1) % 3, (k + 2) % 3
+                a, b = corners[i], corners[j]
+                t = dr.clip(h[i] / dr.select(h[i] == h[j], 1, h[i] - h[j]), 0, 1)
+                x = a + (b - a) * t
+                # Of the first triangle two edges are crossed, of the others one that was not the entrance.
+                further = dr.dot(x - p, away)
+                chosen = (entry != k) & (h[i] * h[j] <= 0) & (h[i] != h[j]) & (further > best)
+                q = dr.gather(mi.Point3f, self.positions, across[k], active)
+                contour = SegmentSet.contour(view, a, b, corners[k], q, ((flags >> k) & 1) != 0)
+                bary = [mi.Float(0)] * 3
+                bary[i], bary[j] = 1 - t, t
+                best = dr.select(chosen, further, best)
+                out = dr.select(chosen, mi.UInt32(k), out)
+                ends = dr.select(chosen, contour, ends)
+                out_uv = dr.select(chosen, mi.Point2f(bary[1], bary[2]), out_uv)
+                out_p = dr.select(chosen, x, out_p)
+                out_along = dr.select(chosen, b - a, out_along)
+                mate = dr.select(chosen, joined[k], mate)
+                opposite = dr.select(chosen, index[k], opposite)
+            left = out < 3
+            found = active & left & ends
+            uv, p, along = dr.select(found, out_uv, uv), dr.select(active & left, out_p, p), dr.select(found, out_along, along)
+            steps += 1
+            active &= left & ~ends & (mate != row) & (steps < FACES)
+            row = dr.select(active, mate, row)
+            # The neighbour's entrance: the edge whose other side is this triangle.
+            back = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
+            entry = dr.select(back.x == opposite, mi.UInt32(0), dr.select(back.y == opposite, mi.UInt32(1), 2))
+        there = mi.PreliminaryIntersection3f(pi)
+        there.prim_index = dr.select(found, row - first, pi.prim_index)
+        there.prim_uv = dr.select(found, uv, pi.prim_uv)
+        return found, there, p, along
 
     def gain(self, ray: Any, pi: Any, si: Any, s: Any, narrow: Any) -> Any:
         """Factor on the motion of a hit that makes it the motion of the outline beside it.
@@ -245,7 +328,7 @@ class BoundaryMeasure:
             face.weak = dr.select(nearer, ~ends & (face.turn < FEW), face.weak)
         return (m * dr.select(flat, 1, rim), s), face
 
-    def _to_boundary(self, ray: Any, si: Any, kind: Any, size: Any) -> tuple[Any, Any]:
+    def _to_boundary(self, ray: Any, si: Any, kind: Any, size: Any, other: Any) -> tuple[Any, Any]:
         """Vector3f from a hit on a sphere, cylinder or disk to the nearest point of its outline, and one along it.
 
         The outlines of other smooth shapes are taken for those of spheres, but not moved to.
@@ -270,7 +353,13 @@ class BoundaryMeasure:
             radial = dr.normalize(start + si.dp_du * around) * radius
             to_end = si.dp_dv * way + radial - start
             tube = kind == CYLINDER
-            at_end = tube & (dr.squared_norm(_across(d, to_end)) < dr.squared_norm(_across(d, move)))
+            end_is_nearer = dr.squared_norm(_across(d, to_end)) < dr.squared_norm(_across(d, move))
+            opposite = mi.UInt32(other) == 2
+            at_end = tube & (opposite | (end_is_nearer ^ (other == 1)))
+            # What is seen through an open end is bordered by both sides of it, which may be close to each other.
+            view = dr.normalize(flat_d)
+            radial = dr.select(opposite, radial - view * (2 * dr.dot(view, radial)), radial)
+            to_end = dr.select(opposite, si.dp_dv * way + radial - start, to_end)
             move = dr.select(at_end, to_end, move)
             along = dr.select(at_end, dr.cross(axis, radial), dr.select(tube, axis, along))
         if self.has_disks:

@@ -49,7 +49,7 @@ class MotionFit:
         larger = W > self.largest
         smaller = dr.select(larger, self.largest, W)
         self.rest += smaller
-        self.matrix += _matrix(dr.select(larger, self.normal, normal), self.matrix) * smaller
+        self.matrix += constraint(dr.select(larger, self.normal, normal), self.matrix) * smaller
         self.at = dr.select(larger, i, self.at)
         self.largest = dr.select(larger, W, self.largest)
         self.normal = dr.select(larger, normal, self.normal)
@@ -57,10 +57,10 @@ class MotionFit:
     def solve(self) -> None:
         """After the last ray."""
         some = self.rest > 0
-        unit = _matrix(self.normal * 0, self.matrix)
+        unit = constraint(self.normal * 0, self.matrix)
         others = dr.select(some, self.matrix * (1 / self.rest), unit)
         self.without = dr.rcp(others) * dr.select(some, self.total / self.rest, 0)
-        full = self.matrix + _matrix(self.normal, self.matrix) * self.largest
+        full = self.matrix + constraint(self.normal, self.matrix) * self.largest
         self.matrix = dr.select(self.total > 0, full * (1 / self.total), unit)
         self.inverse = dr.rcp(self.matrix)
 
@@ -75,19 +75,19 @@ class MotionFit:
 
     def left_out(self, row: Any, i: Any, v: Any) -> Any:
         """(M_i⁻¹ - M⁻¹) v Σ W = M_i⁻¹ W A M⁻¹ v Σ W, where M_i lacks ray ``i``."""
-        M = self.matrix - _matrix(row.normal, self.matrix) * self.share(row)
+        M = self.matrix - constraint(row.normal, self.matrix) * self.share(row)
         inverse = dr.select(i == self.at, self.without, dr.rcp(M))
         return type(v)(inverse @ self.pull(row, self.inverse @ v))
 
 
-def _along(n: Any) -> Any:
+def _along(n: Any, least: float = ALONG) -> Any:
     """ε, or 1 where there is no normal."""
-    return dr.select(dr.squared_norm(n) > 0.5, ALONG, mi.Float(1))
+    return dr.select(dr.squared_norm(n) > 0.5, least, mi.Float(1))
 
 
-def _matrix(n: Any, like: Any) -> Any:
-    """A."""
-    along = _along(n)
+def constraint(n: Any, like: Any, least: float = ALONG) -> Any:
+    """A, of the type of ``like``."""
+    along = _along(n, least)
     A = type(like)(along)
     for j in range(len(n)):
         for k in range(len(n)):

@@ -15,6 +15,7 @@ from ..scene.sensors import cameras, sensor_moves
 from ..scene.shapes import shapes_move
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
+from .film_field import FilmField
 from .incident import IncidentRadiance
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
@@ -40,6 +41,8 @@ class Wave:
     weight: Any
     chart: FilmChart
     stream: Any  # UInt32: seed of the auxiliary rays
+    shared: Any = None  # FilmField, or None
+    group: Any = None  # UInt32: which of its points
 
 
 class ReparamIntegrator(PathIntegrator):
@@ -107,7 +110,9 @@ class ReparamIntegrator(PathIntegrator):
         with dr.suspend_grad():
             film = WarpedFilm(sensor)
             for camera, field, sweep, wave, rim in self._waves(scene, sensor, seed, spp):
-                F, div = field.forward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True))
+                if wave.shared is not None:
+                    wave.shared.follow()
+                F, div = self._film_forward(field, wave)
                 with dr.resume_grad():
                     o, d = self._follow(camera, wave, F)
                 record = PathRecord.of(self.max_depth)
@@ -119,7 +124,7 @@ class ReparamIntegrator(PathIntegrator):
                 film.sum_up(wave.pos, values)
                 film.put_warped(wave.pos, values, tangents, F, div)
                 if rim is not None:
-                    F, _ = field.forward(rim.chart, seeded(rim.stream, mi.UInt32(0)), mi.Bool(True))
+                    F, _ = self._film_forward(field, rim)
                     values = self._stored(film, rim, *self._radiance(scene, rim), spp)
                     film.put_outflow(rim.pos, values, dr.dot(F, rim.normal))
             return film.image()
@@ -142,12 +147,27 @@ class ReparamIntegrator(PathIntegrator):
                 δF, δdiv = film.read_warped(adjoint, wave.pos, values)
                 with dr.resume_grad():
                     δF += self._follow_adjoint(camera, wave, δo, δd)
-                field.backward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True), δF, δdiv)
+                self._film_backward(field, wave, δF, δdiv)
                 if rim is not None:
                     values = self._stored(film, rim, *self._radiance(scene, rim), spp)
                     δF = rim.normal * film.read_outflow(adjoint, rim.pos, values)
-                    field.backward(rim.chart, seeded(rim.stream, mi.UInt32(0)), mi.Bool(True), δF, mi.Float(0))
+                    self._film_backward(field, rim, δF, mi.Float(0))
+                if wave.shared is not None:
+                    wave.shared.finish()
                 dr.eval()
+
+    @staticmethod
+    def _film_forward(field, wave):
+        if wave.shared is None:
+            return field.forward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True))
+        return wave.shared.forward(wave.pos, wave.group)
+
+    @staticmethod
+    def _film_backward(field, wave, δF, δdiv):
+        if wave.shared is None:
+            field.backward(wave.chart, seeded(wave.stream, mi.UInt32(0)), mi.Bool(True), δF, δdiv)
+        else:
+            wave.shared.backward(wave.pos, wave.group, δF, δdiv)
 
     def _radiance(self, scene, wave, record=None):
         more = {} if record is None else {"record": record, "replay": True}
@@ -178,6 +198,9 @@ class ReparamIntegrator(PathIntegrator):
             size = [round(float((high[i] - low[i])[0])) for i in range(2)]
             pos, rng = _all_over(low, size, stream, spp)
             wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
+            if self.pixels and FilmField.serves(measure, camera):
+                wave.shared = FilmField(scene, measure, self.settings, camera, low, size, stream, spp)
+                wave.group = wave.shared.group(dr.arange(mi.UInt32, dr.width(pos)), spp)
             incident = IncidentRadiance.of(size, self.warp_depth) if self._means else None
             sweep = ReparameterizedPath(
                 scene,
@@ -199,6 +222,8 @@ class ReparamIntegrator(PathIntegrator):
                 rng = lane_sampler(stream, 2 * (size[0] + size[1]) * spp)
                 pos, normal = _around(low, size, rng, spp)
                 rim = self._wave(camera, pos, normal, rng, stream)
+                if wave.shared is not None:
+                    rim.shared, rim.group = wave.shared, wave.shared.group(dr.arange(mi.UInt32, dr.width(pos)), spp)
             yield camera, field, sweep, wave, rim
 
     def _learn(self, scene, camera, sweep, low, size, stream, count):

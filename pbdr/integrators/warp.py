@@ -178,7 +178,7 @@ class WarpField(Field):
         beside_drop = dr.select(nearest.met, beside_drop, drop)
         q, dq = chart.closeness(beside, beside_drop, dr.select(nearest.met, n, 0), ALONG)
         q = dr.minimum(q, MOST)
-        bottom = _expm1(q) + self.settings.contrast * narrow * nearest.s + FLOOR
+        bottom = expm1(q) + self.settings.contrast * narrow * nearest.s + FLOOR
         W = dr.power(bottom, -self.settings.exponent)
         slope = dq * dr.select(q < MOST, -self.settings.exponent * dr.exp(q) / bottom, 0)
         to = mi.Vector3f(si.p - ray.o)
@@ -258,5 +258,5 @@ class WarpField(Field):
         return δo
 
 
-def _expm1(q: Any) -> Any:
+def expm1(q: Any) -> Any:
     return dr.select(q < 0.01, q * (1 + 0.5 * q), dr.exp(q) - 1)

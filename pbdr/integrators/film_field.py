@@ -1,0 +1,211 @@
+"""Warp field of the film, from points that the samples of a neighbourhood share.
+
+Any field will do that is continuous and has the velocity of each boundary on it, also one that depends on points c_j
+of the film. They are drawn evenly and without regard to the samples that will use them. So the divergence of
+
+    F(s) = M⁻¹ Σ_j W_j A_j V_j,    M = Σ_j W_j A_j,    W = k(c_j - s) (1/y + 1/C)^α,    y = e^q - 1 + √κ s_j,
+
+is that of the weights alone, without the score of a density, which is half of the variance where rays are drawn
+around each sample (`warp`, whose notation this is). k ends one pixel away: the points of 3 by 3 pixels are all that
+count. C makes boundaries fade before k does. Each point speaks for several boundaries near to what it hits: an edge of
+the triangle, and the contour further on; outline, end and opposite end of a cylinder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..sampling.paired import seeded
+from .charts import FilmChart
+from .motion_fit import constraint
+from .path_state import hit_values
+from .warp import ALONG, FLOOR, MOST, Field, expm1, row_type
+
+SIDE = 2  # points along each side of a pixel
+SHARED = 16  # samples of a pixel that use the same points
+SPREAD = 0.5  # width of the kernel √(1/κ), pixels
+CAP = 2.0  # C
+WAY = 1.0  # pixels to a boundary up to which a point moves there
+TANGENT = 0.1  # ε: less, and where outlines are bent what turns beside them slides
+WEAK = 0.1  # least y of creases of fine meshes, where almost nothing jumps: their outlines come first
+COLUMNS = 8  # of the table
+
+
+@dataclass
+class Sums:
+    """Of one sample: M and Σ W A V, and their derivatives by both coordinates."""
+
+    M: Any
+    Mx: Any
+    My: Any
+    b: Any
+    bx: Any
+    by: Any
+
+    @classmethod
+    def empty(cls) -> Sums:
+        return cls(*(mi.Matrix2f(0) for _ in range(3)), *(mi.Vector2f(0) for _ in range(3)))
+
+
+class FilmField(Field):
+    """Value and divergence of the film's field.
+
+    Args:
+        scene, measure, settings: of `Field`.
+        camera: a pinhole or orthographic `Camera`, whose shutter is open for no time: all its rays through one
+            position see the same.
+        low, size: window of the film, pixels.
+        stream: seed of the points.
+        spp: samples per pixel that are going to use them.
+    """
+
+    def __init__(self, scene, measure, settings, camera, low, size, stream, spp):
+        super().__init__(scene, measure, settings)
+        self.low, self.size = mi.Point2f(low), size
+        self.groups = -(-spp // SHARED)
+        self.looks = measure.most_boundaries
+        width, height = size[0] + 2, size[1] + 2  # with a ring of pixels
+        self.count = width * height * self.groups * SIDE**2
+        lane = dr.arange(mi.UInt32, self.count * self.looks)
+        index, look = lane % self.count, lane // self.count
+        cell, part = index // SIDE**2, index % SIDE**2
+        corner = mi.Vector2f(mi.Float(cell % width), mi.Float((cell // width) % height))
+        jitter = seeded(stream ^ 0x68E31DA4, index).next_2d()
+        points = low - 1 + corner + (mi.Vector2f(mi.Float(part % SIDE), mi.Float(part // SIDE)) + jitter) / SIDE
+        time = mi.Float(camera.sensor.shutter_open())
+        wavelength = mi.Float(0.5) if mi.is_spectral else 0
+        more = (time, wavelength, mi.Point2f(0.5), mi.Vector2f(0))
+        self.chart = FilmChart(camera, points, *more, mi.Float(SPREAD**-2))
+        self._look(look)
+
+    @staticmethod
+    def serves(measure: Any, camera: Any) -> bool:
+        """Can it stand for auxiliary rays? Not where outlines of shapes are unknown, nor behind a lens."""
+        return camera.kind != "thinlens" and camera.sensor.shutter_open_time() == 0 and measure.knows_outlines
+
+    def group(self, lane: Any, spp: int) -> Any:
+        """Number of the points for samples that are numbered within their pixels by ``lane % spp``."""
+        return (lane % spp) // SHARED
+
+    def _look(self, look):
+        """Trace the points, and find boundary number ``look`` of what they hit."""
+        chart, zero = self.chart, mi.Vector2f(0)
+        ray = chart.ray(zero, mi.Float(0))
+        pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
+        si = pi.compute_surface_interaction(ray, self.flags)
+        narrow = chart.narrow(si)
+        further, there, p, along = self.measure.contour_ahead(ray, pi, si, look == 1)
+        nearest = self.measure.eval(ray, pi, si, narrow * (SPREAD / WAY), look)
+        pi = dr.select(further, there, pi)
+        si.p = dr.select(further, p, si.p)
+        y = dr.select(nearest.weak, WEAK, narrow * nearest.s + FLOOR)
+        y = dr.select(further, FLOOR, y)
+        met = nearest.met | further
+        n = chart.across(ray, si.p, dr.select(further, along, nearest.along))
+        beside, _ = chart.toward(ray, si.p)
+        met &= dr.isfinite(dr.squared_norm(beside))
+        beside = chart.pos + dr.select(met, beside, 0)
+        to = mi.Vector3f(si.p - ray.o)
+        t = dr.norm(to)
+        pi.t = dr.select(pi.is_valid(), t, dr.inf)
+        n = mi.Vector2f(dr.select(met, n, 0))
+        self.row = row_type(mi.Vector2f)(
+            zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), to / t, *hit_values(pi)
+        )
+        # What every pair of sample and point reads, side by side.
+        lanes = dr.width(chart.pos)
+        self.table = dr.zeros(mi.Float, COLUMNS * lanes)
+        values = (chart.pos.x, chart.pos.y, beside.x, beside.y, n.x, n.y, y, dr.select(met, mi.Float(1), 0))
+        for k, v in enumerate(values):
+            dr.scatter(self.table, v, COLUMNS * dr.arange(mi.UInt32, lanes) + k)
+        self.V, self.δV = None, dr.zeros(mi.Float, 2 * lanes)
+        dr.eval(self.table, self.row, self.δV)
+
+    # ---------------------------------------------------------------- derivatives
+
+    def follow(self) -> None:
+        """Motion of what the points have hit, for the tangents set on the scene's parameters. Before `forward`."""
+        V = self._velocity(self.chart, self.row)
+        self.V = dr.ravel(mi.Vector2f(V))
+        dr.eval(self.V)
+
+    def forward(self, pos: Any, group: Any) -> tuple[Any, Any]:
+        """(F, ∇·F) at film positions, that use the points number ``group``."""
+        S = self._sums(pos, group)
+        inverse = dr.rcp(S.M)
+        F = mi.Vector2f(inverse @ S.b)
+        return F, (inverse @ (S.bx - S.Mx @ F)).x + (inverse @ (S.by - S.My @ F)).y
+
+    def backward(self, pos: Any, group: Any, δF: Any, δdiv: Any) -> None:
+        """Take the adjoints of F and ∇·F."""
+        S = self._sums(pos, group)
+        inverse = dr.rcp(S.M)
+        row_x, row_y = (mi.Vector2f(inverse[k, 0], inverse[k, 1]) for k in range(2))
+        δF = mi.Vector2f(δF) - mi.Vector2f(S.Mx @ row_x + S.My @ row_y) * δdiv
+        self._spread(pos, group, inverse, δF, δdiv)
+
+    def finish(self) -> None:
+        """Add what `backward` has taken to the scene's parameters."""
+        dr.eval(self.δV)
+        δV = dr.unravel(mi.Vector2f, self.δV)
+        self._velocity_adjoint(self.chart, self.row, δV)
+
+    # ---------------------------------------------------------------- sums over the neighbourhood
+
+    def _pair(self, pos, corner, group, i):
+        """Of point ``i`` of the neighbourhood of ``pos``: number, W A, W and ∂log W."""
+        m, c, look = i % SIDE**2, (i // SIDE**2) % 9, i // (9 * SIDE**2)
+        x, y = corner.x + c % 3, corner.y + c // 3
+        cell = (group * (self.size[1] + 2) + y) * (self.size[0] + 2) + x
+        number = cell * SIDE**2 + m + look * self.count
+        a, b = (dr.gather(mi.Vector4f, self.table, 2 * number + j) for j in range(2))
+        n, met = mi.Vector2f(b.x, b.y), b.w > 0.5
+        off = mi.Vector2f(a.x, a.y) - pos
+        near = dr.maximum(1 - dr.square(off), 0)
+        k, slope = dr.square(near.x * near.y), 4 * off / dr.maximum(near, 1e-6)
+        to = dr.select(met, mi.Vector2f(a.z, a.w) - pos, off)
+        q, dq = self.chart.closeness(to, mi.Float(0), n, ALONG)
+        q = dr.minimum(q, MOST)
+        y = expm1(q) + b.z
+        W = k * dr.power(1 / y + 1 / CAP, self.settings.exponent)
+        slope -= dq * dr.select(q < MOST, self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP)), 0)
+        return number, constraint(n, mi.Matrix2f(0), TANGENT) * W, W, slope
+
+    def _corner(self, pos):
+        """The first of the 3 by 3 pixels around ``pos``, counted from the ring."""
+        cell = mi.Point2i(dr.floor(pos - self.low))
+        return mi.Point2u(*(mi.UInt32(dr.clip(cell[k], 0, self.size[k] - 1)) for k in range(2)))
+
+    @dr.syntax
+    def _sums(self, pos, group):
+        corner, S = self._corner(pos), Sums.empty()
+        pairs = 9 * SIDE**2 * self.looks
+        i = mi.UInt32(0)
+        while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field"):
+            number, WA, _, slope = self._pair(pos, corner, group, i)
+            S.M += WA
+            S.Mx += WA * slope.x
+            S.My += WA * slope.y
+            if dr.hint(self.V is not None, mode="scalar"):
+                v = mi.Vector2f(WA @ dr.gather(mi.Vector2f, self.V, number))
+                S.b += v
+                S.bx += v * slope.x
+                S.by += v * slope.y
+            i += 1
+        return S
+
+    @dr.syntax
+    def _spread(self, pos, group, inverse, δF, δdiv):
+        corner = self._corner(pos)
+        pairs = 9 * SIDE**2 * self.looks
+        i = mi.UInt32(0)
+        while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field adjoint"):
+            number, WA, W, slope = self._pair(pos, corner, group, i)
+            δ = mi.Vector2f(WA @ mi.Vector2f(inverse @ (δF + slope * δdiv)))
+            dr.scatter_add(self.δV, δ.x, 2 * number, W > 0)
+            dr.scatter_add(self.δV, δ.y, 2 * number + 1, W > 0)
+            i += 1
