@@ -55,6 +55,7 @@ class BoundaryTables:
             third vertex of the neighbour (numbered through all meshes).
         joined: 3 UInt32 per face: the faces across these edges, rows of ``corners``.
         flags: UInt32 per face: bits 0-2 discontinuous from everywhere, bit 3 flat-shaded.
+        bent: largest of the meshes' mean angles between normals of vertices and of faces, radians.
     """
 
     ids: list
@@ -65,13 +66,14 @@ class BoundaryTables:
     corners: Any
     joined: Any
     flags: Any
+    bent: float
 
     @classmethod
     def of(cls, shapes: list[Any]) -> BoundaryTables:
         ids = [registry_number(s) for s in shapes]
         kind = np.zeros(max(ids, default=0) + 1, np.uint32)
         first, size = np.zeros_like(kind), np.zeros(len(kind), np.float32)
-        buffers, rows, base = [], 0, 0
+        buffers, rows, base, bent = [], 0, 0, 0.0
         corners, joined, flags = ([np.zeros((0, n), np.int64)] for n in (6, 3, 1))
         for number, shape in zip(ids, shapes):
             kind[number] = MESH if shape.is_mesh() else KINDS.get(shape.class_name(), SMOOTH)
@@ -83,6 +85,7 @@ class BoundaryTables:
             positions = dr.detach(shape.vertex_positions_buffer()).numpy().reshape(-1, 3)
             faces = buffers[-1].numpy().reshape(-1, 3)
             across, beside, word = _neighbours(shape, positions, faces)
+            bent = max(bent, _bent(shape, positions, faces))
             first[number] = rows
             corners.append(np.concatenate([faces, across], 1) + base)
             joined.append(beside + rows)
@@ -90,7 +93,7 @@ class BoundaryTables:
             rows, base = rows + len(faces), base + len(positions)
         columns = (np.concatenate(c).ravel() for c in (corners, joined, flags))
         heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
-        return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns))
+        return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns), bent)
 
     def matches(self, shapes: list[Any]) -> bool:
         meshes = [s for s in shapes if s.is_mesh()]
@@ -104,6 +107,17 @@ class BoundaryTables:
 def registry_number(shape: Any) -> int:
     """The number that stands for ``shape`` in arrays of pointers."""
     return dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0]
+
+
+def _bent(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> float:
+    """Mean angle between the normals of vertices and of faces, 0 without the former."""
+    if not mesh.has_vertex_normals() or mesh.has_face_normals() or not len(faces):
+        return 0.0
+    n = np.cross(positions[faces[:, 1]] - positions[faces[:, 0]], positions[faces[:, 2]] - positions[faces[:, 0]])
+    area = np.linalg.norm(n, axis=1)
+    normals = dr.detach(mesh.vertex_normals_buffer()).numpy().reshape(-1, 3)[faces]
+    cos = (normals * (n / np.maximum(area, 1e-30)[:, None])[:, None]).sum(2)
+    return float(np.average(np.arccos(np.clip(np.abs(cos), 0, 1)).mean(1), weights=np.maximum(area, 1e-30)))
 
 
 def _neighbours(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +146,7 @@ class Nearest:
         along: Vector3f along the boundary, 0 where there is none.
         met: Bool, the hit was moved toward the boundary.
         weak: Bool, that is a crease where only shading jumps, and little.
+        estimated: Bool, that is an outline beyond the triangle, whose place is a guess.
     """
 
     B: Any
@@ -139,6 +154,7 @@ class Nearest:
     along: Any
     met: Any
     weak: Any
+    estimated: Any
 
 
 class BoundaryMeasure:
@@ -198,8 +214,8 @@ class BoundaryMeasure:
             mesh = hit & (kind == MESH)
             on_mesh, face = self._on_mesh(ray, pi, number, cos, angle, mesh)
             B, s = (dr.select(mesh, new, old) for new, old in zip(on_mesh, (B, s)))
+        beyond = mi.Bool(False)
         if narrow is not None:
-            beyond = mi.Bool(False)
             if self.positions is not None:
                 to_outline = face.to_outline(ray, si)
                 s_outline = dr.norm(_across(ray.d, to_outline)) / si.t
@@ -216,22 +232,33 @@ class BoundaryMeasure:
                 weak = bordering & face.weak
             s *= dr.select(beyond, DOUBT, dr.select(met, 1 - near, 1))
         B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
-        return Nearest(B, s, dr.select(hit, along, 0), met, weak)
+        return Nearest(B, s, dr.select(hit, along, 0), met, weak, beyond)
 
-    @dr.syntax
-    def contour_ahead(self, ray: Any, pi: Any, si: Any, active: Any) -> tuple[Any, Any, Any, Any]:
-        """The contour that a hit on a mesh comes to on the way on which its triangle leads away from the viewer.
+    def contour_ahead(self, ray: Any, pi: Any, si: Any, active: Any, both: bool = False) -> tuple[Any, Any, Any, Any]:
+        """The contour that a hit on a mesh comes to, straight on as seen from the origin.
 
-        The way is straight as seen from the origin, and goes from triangle to triangle, `FACES` at most.
+        The way is that on which the triangle leads away from the viewer; with ``both`` that over its nearest edge, if this
+        is no contour, and the way beyond it ends sooner.
 
         Returns:
             (found, hit on the contour, its position, direction along it).
         """
+        if self.positions is None:
+            return mi.Bool(False), pi, si.p, mi.Vector3f(0)
+        one = self._follow_faces(ray, pi, si, active, False)
+        if not both:
+            return one
+        other = self._follow_faces(ray, pi, si, active, True)
+        length = [dr.squared_norm(_across(ray.d, x[2] - si.p)) for x in (one, other)]
+        sooner = other[0] & (other[1].prim_index != pi.prim_index) & (~one[0] | (length[1] < length[0]))
+        return tuple(dr.select(sooner, b, a) for a, b in zip(one, other))
+
+    @dr.syntax
+    def _follow_faces(self, ray: Any, pi: Any, si: Any, active: Any, over: bool) -> tuple[Any, Any, Any, Any]:
+        """From triangle to triangle, `FACES` at most. ``over``: the nearest edge of the first."""
         number = dr.reinterpret_array(mi.UInt32, pi.shape)
         hit = pi.is_valid() & active
         active = hit & (dr.gather(mi.UInt32, self.tables.kind, number, hit) == MESH)
-        if dr.hint(self.positions is None, mode="scalar"):
-            return mi.Bool(False), pi, si.p, mi.Vector3f(0)
         first = dr.gather(mi.UInt32, self.tables.first, number, active)
         view = Viewpoint(ray.o)
         row = first + pi.prim_index
@@ -246,13 +273,23 @@ class BoundaryMeasure:
             joined = dr.gather(mi.Vector3u, self.tables.joined, row, active)
             flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
             corners = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
-            n = dr.cross(corners[1] - corners[0], corners[2] - corners[0])
             start = steps == 0
-            away = dr.select(start, ray.d - n * (dr.dot(n, ray.d) / dr.maximum(dr.squared_norm(n), 1e-30)), away)
+            if dr.hint(over, mode="scalar"):
+                away = dr.select(start, _to_nearest_edge(ray, p, corners), away)
+            else:
+                n = dr.cross(corners[1] - corners[0], corners[2] - corners[0])
+                outward = ray.d - n * (dr.dot(n, ray.d) / dr.maximum(dr.squared_norm(n), 1e-30))
+                away = dr.select(start, outward, away)
             side = dr.select(start, dr.cross(ray.d, away), side)
             h = [dr.dot(side, c - ray.o) for c in corners]
             out, ends, best = mi.UInt32(3), mi.Bool(False), mi.Float(-dr.inf)
-            out_uv, out_p, out_along, mate, opposite = mi.Point2f(uv), mi.Point3f(p), mi.Vector3f(0), mi.UInt32(row), mi.UInt32(0)
+            out_uv, out_p, out_along, mate, opposite = (
+                mi.Point2f(uv),
+                mi.Point3f(p),
+                mi.Vector3f(0),
+                mi.UInt32(row),
+                mi.UInt32(0),
+            )
             for k in range(3):
                 i, j = (k + 1) % 3, (k + 2) % 3
                 a, b = corners[i], corners[j]
@@ -275,7 +312,11 @@ class BoundaryMeasure:
                 opposite = dr.select(chosen, index[k], opposite)
             left = out < 3
             found = active & left & ends
-            uv, p, along = dr.select(found, out_uv, uv), dr.select(active & left, out_p, p), dr.select(found, out_along, along)
+            uv, p, along = (
+                dr.select(found, out_uv, uv),
+                dr.select(active & left, out_p, p),
+                dr.select(found, out_along, along),
+            )
             steps += 1
             active &= left & ~ends & (mate != row) & (steps < FACES)
             row = dr.select(active, mate, row)
@@ -374,6 +415,17 @@ class BoundaryMeasure:
             move = dr.select(disk, to_rim, move)
             along = dr.select(disk, dr.cross(n, out * r + to_rim), along)
         return move, along
+
+
+def _to_nearest_edge(ray: Any, p: Any, corners: list) -> Any:
+    """Vector3f perpendicular to the ray, from ``p`` to the line of the nearest edge of a triangle."""
+    best = mi.Vector3f(dr.inf)
+    for k in range(3):
+        a, b = corners[k], corners[(k + 1) % 3]
+        u, v = _across(ray.d, b - a), _across(ray.d, a - p)
+        to = v - u * (dr.dot(u, v) / dr.maximum(dr.squared_norm(u), 1e-30))
+        best = dr.select(dr.squared_norm(to) < dr.squared_norm(best), to, best)
+    return best
 
 
 def _across(d: Any, v: Any) -> Any:

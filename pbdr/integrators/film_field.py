@@ -32,7 +32,6 @@ CAP = 2.0  # C
 WAY = 1.0  # pixels to a boundary up to which a point moves there
 TANGENT = 0.1  # ε: less, and where outlines are bent what turns beside them slides
 WEAK = 0.1  # least y of creases of fine meshes, where almost nothing jumps: their outlines come first
-COLUMNS = 8  # of the table
 
 
 @dataclass
@@ -98,7 +97,7 @@ class FilmField(Field):
         pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
         si = pi.compute_surface_interaction(ray, self.flags)
         narrow = chart.narrow(si)
-        further, there, p, along = self.measure.contour_ahead(ray, pi, si, look == 1)
+        further, there, p, along = self.measure.contour_ahead(ray, pi, si, look == 1, both=True)
         nearest = self.measure.eval(ray, pi, si, narrow * (SPREAD / WAY), look)
         pi = dr.select(further, there, pi)
         si.p = dr.select(further, p, si.p)
@@ -113,17 +112,12 @@ class FilmField(Field):
         t = dr.norm(to)
         pi.t = dr.select(pi.is_valid(), t, dr.inf)
         n = mi.Vector2f(dr.select(met, n, 0))
-        self.row = row_type(mi.Vector2f)(
-            zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), to / t, *hit_values(pi)
-        )
-        # What every pair of sample and point reads, side by side.
-        lanes = dr.width(chart.pos)
-        self.table = dr.zeros(mi.Float, COLUMNS * lanes)
-        values = (chart.pos.x, chart.pos.y, beside.x, beside.y, n.x, n.y, y, dr.select(met, mi.Float(1), 0))
-        for k, v in enumerate(values):
-            dr.scatter(self.table, v, COLUMNS * dr.arange(mi.UInt32, lanes) + k)
-        self.V, self.δV = None, dr.zeros(mi.Float, 2 * lanes)
-        dr.eval(self.table, self.row, self.δV)
+        self.row = row_type(mi.Vector2f)(zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), to / t, *hit_values(pi))
+        # What every pair of sample and point reads, four numbers at a time.
+        self.places = dr.ravel(mi.Vector4f(chart.pos.x, chart.pos.y, beside.x, beside.y))
+        self.bounds = dr.ravel(mi.Vector4f(n.x, n.y, y, dr.select(met, mi.Float(1), 0)))
+        self.V, self.δV = None, dr.zeros(mi.Float, 2 * dr.width(chart.pos))
+        dr.eval(self.places, self.bounds, self.row, self.δV)
 
     # ---------------------------------------------------------------- derivatives
 
@@ -162,7 +156,7 @@ class FilmField(Field):
         x, y = corner.x + c % 3, corner.y + c // 3
         cell = (group * (self.size[1] + 2) + y) * (self.size[0] + 2) + x
         number = cell * SIDE**2 + m + look * self.count
-        a, b = (dr.gather(mi.Vector4f, self.table, 2 * number + j) for j in range(2))
+        a, b = (dr.gather(mi.Vector4f, table, number) for table in (self.places, self.bounds))
         n, met = mi.Vector2f(b.x, b.y), b.w > 0.5
         off = mi.Vector2f(a.x, a.y) - pos
         near = dr.maximum(1 - dr.square(off), 0)

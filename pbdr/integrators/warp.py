@@ -139,6 +139,7 @@ class WarpField(Field):
         i = mi.UInt32(0)
         previous = chart.vector(0)
         dropped, distance = mi.Float(0), mi.Float(0)
+        something = mi.Bool(False)
         while dr.hint(i < count, max_iterations=S.rays, label="pbdr auxiliary rays"):
             scale = self._scale(i)
             offset, drop, q = chart.draw(rng.next_2d(), scale)
@@ -153,7 +154,7 @@ class WarpField(Field):
             pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
             si = pi.compute_surface_interaction(ray, self.flags)
             if dr.hint(S.debiased, mode="scalar"):
-                normal, d, t, gain, W, slope = self._found(chart, ray, pi, si, offset, drop)
+                pi, normal, d, t, gain, W, slope = self._found(chart, ray, pi, si, offset, drop)
                 pi.t = dr.select(pi.is_valid(), t, dr.inf)
             else:
                 normal, d, gain = chart.vector(0), mi.Vector3f(ray.d), mi.Float(1)
@@ -161,29 +162,35 @@ class WarpField(Field):
                 bottom = dr.maximum(e - 1 + self.measure.eval(ray, pi, si).B, FLOOR)
                 W = dr.power(bottom, -S.exponent) * e
                 slope = offset * (chart.kappa * S.exponent * e / bottom)
+            something |= pi.is_valid()
             rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, d, *hit_values(pi))
             Z.add(i, W, normal)
             i += 1
         Z.solve()
+        # Where all rays have left the scene nothing moves: the passes to come have nothing to do.
+        Z.count = dr.select(something, Z.count, 0)
         return rows, Z
 
     def _found(self, chart, ray, pi, si, offset, drop):
-        """What a hit tells of the boundary beside it: (n, direction and distance of the point whose motion counts,
-        its `gain`, W, ∂log W)."""
+        """What a hit tells of the boundary beside it: (the point whose motion counts as a hit, n, direction and distance
+        of that point, its `gain`, W, ∂log W)."""
         narrow = chart.narrow(si)
         nearest = self.measure.eval(ray, pi, si, narrow)
-        n = chart.vector(chart.across(ray, si.p, nearest.along))
+        # Rather than a guess at the outline of a mesh, the way to it.
+        further, there, p, along = self.measure.contour_ahead(ray, pi, si, nearest.estimated)
+        pi, si.p = dr.select(further, there, pi), dr.select(further, p, si.p)
+        met = nearest.met | further
+        n = chart.vector(chart.across(ray, si.p, dr.select(further, along, nearest.along)))
         beside, beside_drop = chart.toward(ray, si.p)
-        beside = dr.select(nearest.met, beside, offset)
-        beside_drop = dr.select(nearest.met, beside_drop, drop)
-        q, dq = chart.closeness(beside, beside_drop, dr.select(nearest.met, n, 0), ALONG)
+        beside, beside_drop = dr.select(met, beside, offset), dr.select(met, beside_drop, drop)
+        q, dq = chart.closeness(beside, beside_drop, dr.select(met, n, 0), ALONG)
         q = dr.minimum(q, MOST)
-        bottom = expm1(q) + self.settings.contrast * narrow * nearest.s + FLOOR
+        bottom = expm1(q) + self.settings.contrast * narrow * dr.select(further, 0, nearest.s) + FLOOR
         W = dr.power(bottom, -self.settings.exponent)
         slope = dq * dr.select(q < MOST, -self.settings.exponent * dr.exp(q) / bottom, 0)
         to = mi.Vector3f(si.p - ray.o)
         t = dr.norm(to)
-        return n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
+        return pi, n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
 
     @dr.syntax
     def _totals(self, chart, rows, Z):

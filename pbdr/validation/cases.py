@@ -271,4 +271,4 @@ def shading_normals():
     return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
-from . import indirect_cases, silhouette_cases  # noqa: E402, F401 (they register their cases)
+from . import indirect_cases, silhouette_cases, translucent_cases  # noqa: E402, F401 (they register their cases)
