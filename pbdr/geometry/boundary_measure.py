@@ -20,6 +20,7 @@ crease of flat shading; m is the least barycentric distance to one. So smooth-sh
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,9 @@ class BoundaryTables:
 
     @classmethod
     def of(cls, shapes: list[Any]) -> BoundaryTables:
+        # Shapes of scenes that nobody holds any more take part in every call of a method until they are collected;
+        # with many of them Dr.Jit 1.5 has been seen to define a function twice, and to abort.
+        gc.collect()
         ids = [registry_number(s) for s in shapes]
         kind = np.zeros(max(ids, default=0) + 1, np.uint32)
         first, size = np.zeros_like(kind), np.zeros(len(kind), np.float32)
