@@ -272,11 +272,8 @@ class BoundaryMeasure:
         p, along = mi.Point3f(si.p), mi.Vector3f(0)
         steps = mi.UInt32(0)
         while dr.hint(active, max_iterations=FACES, label="pbdr way to a contour"):
-            index = dr.gather(mi.Vector3u, self.tables.corners, 2 * row, active)
-            across = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
+            index, across, flags, corners = self._face(row, active)
             joined = dr.gather(mi.Vector3u, self.tables.joined, row, active)
-            flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
-            corners = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
             start = steps == 0
             if dr.hint(over, mode="scalar"):
                 away = dr.select(start, _to_nearest_edge(ray, p, corners), away)
@@ -345,13 +342,16 @@ class BoundaryMeasure:
         near = 1 / dr.square(1 + dr.square(s * narrow))
         return dr.select(pi.is_valid() & (kind == FIELD), 1 + near * (1 / side - 1), 1)
 
+    def _face(self, row: Any, active: Any) -> tuple[Any, Any, Any, list]:
+        """(vertices, vertices across the edges, flags, positions of the former) of a row of the tables."""
+        index, across = (dr.gather(mi.Vector3u, self.tables.corners, 2 * row + k, active) for k in range(2))
+        flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
+        return index, across, flags, [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
+
     def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Face]:
         """((B, s), the face)."""
         row = dr.gather(mi.UInt32, self.tables.first, number, active) + pi.prim_index
-        index = dr.gather(mi.Vector3u, self.tables.corners, 2 * row, active)
-        across = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
-        flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
-        p = [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
+        _, across, flags, p = self._face(row, active)
         flat = (flags & 8) != 0
         distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
         view = Viewpoint(ray.o)

@@ -65,10 +65,9 @@ class FilmField(Field):
     def __init__(self, scene, measure, settings, camera, low, size, stream, spp):
         super().__init__(scene, measure, settings)
         self.low, self.size = mi.Point2f(low), size
-        self.groups = -(-spp // SHARED)
-        self.looks = measure.most_boundaries
+        self.spp, self.looks = spp, measure.most_boundaries
         width, height = size[0] + 2, size[1] + 2  # with a ring of pixels
-        self.count = width * height * self.groups * SIDE**2
+        self.count = width * height * -(-spp // SHARED) * SIDE**2
         lane = dr.arange(mi.UInt32, self.count * self.looks)
         index, look = lane % self.count, lane // self.count
         cell, part = index // SIDE**2, index % SIDE**2
@@ -86,9 +85,9 @@ class FilmField(Field):
         """Can it stand for auxiliary rays? Not where outlines of shapes are unknown, nor behind a lens."""
         return camera.kind != "thinlens" and camera.sensor.shutter_open_time() == 0 and measure.knows_outlines
 
-    def group(self, lane: Any, spp: int) -> Any:
-        """Number of the points for samples that are numbered within their pixels by ``lane % spp``."""
-        return (lane % spp) // SHARED
+    def groups(self, pos: Any) -> Any:
+        """Which points each of the samples at ``pos`` uses, that lie pixel by pixel."""
+        return (dr.arange(mi.UInt32, dr.width(pos)) % self.spp) // SHARED
 
     def _look(self, look):
         """Trace the points, and find boundary number ``look`` of what they hit."""

@@ -200,7 +200,7 @@ class ReparamIntegrator(PathIntegrator):
             wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
             if self.pixels and FilmField.serves(measure, camera):
                 wave.shared = FilmField(scene, measure, self.settings, camera, low, size, stream, spp)
-                wave.group = wave.shared.group(dr.arange(mi.UInt32, dr.width(pos)), spp)
+                wave.group = wave.shared.groups(pos)
             incident = IncidentRadiance.of(size, self.warp_depth) if self._means else None
             sweep = ReparameterizedPath(
                 scene,
@@ -223,7 +223,7 @@ class ReparamIntegrator(PathIntegrator):
                 pos, normal = _around(low, size, rng, spp)
                 rim = self._wave(camera, pos, normal, rng, stream)
                 if wave.shared is not None:
-                    rim.shared, rim.group = wave.shared, wave.shared.group(dr.arange(mi.UInt32, dr.width(pos)), spp)
+                    rim.shared, rim.group = wave.shared, wave.shared.groups(pos)
             yield camera, field, sweep, wave, rim
 
     def _learn(self, scene, camera, sweep, low, size, stream, count):
