@@ -8,7 +8,7 @@ import numpy as np
 from pbdr.validation.meshes import uv_sphere
 
 SCENE = """<scene version="3.0.0"><integrator type="prb_edge"/><emitter type="constant"/>
-<emitter type="point"><point name="position" x="1" y="4" z="2"/><rgb name="intensity" value="6"/></emitter>
+<emitter type="point" id="lamp"><point name="position" x="1" y="4" z="2"/><rgb name="intensity" value="6"/></emitter>
 <shape type="rectangle" id="floor"><transform name="to_world"><rotate x="1" angle="-90"/><scale value="3"/>
 <translate y="-1.2"/></transform></shape>
 <shape type="ply" id="ball"><string name="filename" value="{mesh}"/>

@@ -39,7 +39,6 @@ KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
 REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
 DOUBT = 0.3  # of the way there that is left, as that outline is an estimate
-FACES = 32  # most triangles on the way to a contour
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -213,7 +212,7 @@ class BoundaryMeasure:
         if narrow is not None:
             to_boundary, along = self._to_boundary(ray, si, kind, size, other)
             met = hit & ((kind == SPHERE) | (kind == CYLINDER) | (kind == DISK))
-            s = dr.select(met, dr.norm(_across(ray.d, to_boundary)) / si.t, s)
+            s = dr.select(met, dr.norm(perpendicular(ray.d, to_boundary)) / si.t, s)
         if self.positions is not None:
             mesh = hit & (kind == MESH)
             on_mesh, face = self._on_mesh(ray, pi, number, cos, angle, mesh)
@@ -222,7 +221,7 @@ class BoundaryMeasure:
         if narrow is not None:
             if self.positions is not None:
                 to_outline = face.to_outline(ray, si)
-                s_outline = dr.norm(_across(ray.d, to_outline)) / si.t
+                s_outline = dr.norm(perpendicular(ray.d, to_outline)) / si.t
                 beyond = mesh & face.round & (face.weak | (s_outline < s)) & (s_outline * narrow < REACH)
                 s = dr.select(beyond, s_outline, s)
             near = 1 / dr.square(1 + dr.square(dr.square(s * narrow)))
@@ -238,96 +237,28 @@ class BoundaryMeasure:
         B, s = dr.select(hit, dr.maximum(B, 0), 1), dr.select(hit, dr.clip(s, 0, NOTHING), NOTHING)
         return Nearest(B, s, dr.select(hit, along, 0), met, weak, beyond)
 
-    def contour_ahead(self, ray: Any, pi: Any, si: Any, active: Any, both: bool = False) -> tuple[Any, Any, Any, Any]:
-        """The contour that a hit on a mesh comes to, straight on as seen from the origin.
+    def interpolates(self, si: Any, active: Any) -> Any:
+        """Is it a point of a mesh with normals of its vertices? The plane of its face ends the view from there."""
+        number = dr.reinterpret_array(mi.UInt32, si.shape)
+        mesh = active & (dr.gather(mi.UInt32, self.tables.kind, number, active) == MESH)
+        row = dr.gather(mi.UInt32, self.tables.first, number, mesh) + si.prim_index
+        return mesh & ((dr.gather(mi.UInt32, self.tables.flags, row, mesh) & 8) == 0)
 
-        The way is that on which the triangle leads away from the viewer; with ``both`` that over its nearest edge, if this
-        is no contour, and the way beyond it ends sooner.
-
-        Returns:
-            (found, hit on the contour, its position, direction along it).
-        """
-        if self.positions is None:
-            return mi.Bool(False), pi, si.p, mi.Vector3f(0)
-        one = self._follow_faces(ray, pi, si, active, False)
-        if not both:
-            return one
-        other = self._follow_faces(ray, pi, si, active, True)
-        length = [dr.squared_norm(_across(ray.d, x[2] - si.p)) for x in (one, other)]
-        sooner = other[0] & (other[1].prim_index != pi.prim_index) & (~one[0] | (length[1] < length[0]))
-        return tuple(dr.select(sooner, b, a) for a, b in zip(one, other))
-
-    @dr.syntax
-    def _follow_faces(self, ray: Any, pi: Any, si: Any, active: Any, over: bool) -> tuple[Any, Any, Any, Any]:
-        """From triangle to triangle, `FACES` at most. ``over``: the nearest edge of the first."""
-        number = dr.reinterpret_array(mi.UInt32, pi.shape)
-        hit = pi.is_valid() & active
-        active = hit & (dr.gather(mi.UInt32, self.tables.kind, number, hit) == MESH)
-        first = dr.gather(mi.UInt32, self.tables.first, number, active)
-        view = Viewpoint(ray.o)
-        row = first + pi.prim_index
-        entry = mi.UInt32(3)  # corner opposite to the edge by which the triangle was entered
-        away, side = mi.Vector3f(0), mi.Vector3f(0)
-        found, uv = mi.Bool(False), mi.Point2f(pi.prim_uv)
-        p, along = mi.Point3f(si.p), mi.Vector3f(0)
-        steps = mi.UInt32(0)
-        while dr.hint(active, max_iterations=FACES, label="pbdr way to a contour"):
-            index, across, flags, corners = self._face(row, active)
-            joined = dr.gather(mi.Vector3u, self.tables.joined, row, active)
-            start = steps == 0
-            if dr.hint(over, mode="scalar"):
-                away = dr.select(start, _to_nearest_edge(ray, p, corners), away)
-            else:
-                n = dr.cross(corners[1] - corners[0], corners[2] - corners[0])
-                outward = ray.d - n * (dr.dot(n, ray.d) / dr.maximum(dr.squared_norm(n), 1e-30))
-                away = dr.select(start, outward, away)
-            side = dr.select(start, dr.cross(ray.d, away), side)
-            h = [dr.dot(side, c - ray.o) for c in corners]
-            out, ends, best = mi.UInt32(3), mi.Bool(False), mi.Float(-dr.inf)
-            out_uv, out_p, out_along, mate, opposite = (
-                mi.Point2f(uv),
-                mi.Point3f(p),
-                mi.Vector3f(0),
-                mi.UInt32(row),
-                mi.UInt32(0),
-            )
-            for k in range(3):
-                i, j = (k + 1) % 3, (k + 2) % 3
-                a, b = corners[i], corners[j]
-                t = dr.clip(h[i] / dr.select(h[i] == h[j], 1, h[i] - h[j]), 0, 1)
-                x = a + (b - a) * t
-                # Of the first triangle two edges are crossed, of the others one that was not the entrance.
-                further = dr.dot(x - p, away)
-                chosen = (entry != k) & (h[i] * h[j] <= 0) & (h[i] != h[j]) & (further > best)
-                q = dr.gather(mi.Point3f, self.positions, across[k], active)
-                contour = SegmentSet.contour(view, a, b, corners[k], q, ((flags >> k) & 1) != 0)
-                bary = [mi.Float(0)] * 3
-                bary[i], bary[j] = 1 - t, t
-                best = dr.select(chosen, further, best)
-                out = dr.select(chosen, mi.UInt32(k), out)
-                ends = dr.select(chosen, contour, ends)
-                out_uv = dr.select(chosen, mi.Point2f(bary[1], bary[2]), out_uv)
-                out_p = dr.select(chosen, x, out_p)
-                out_along = dr.select(chosen, b - a, out_along)
-                mate = dr.select(chosen, joined[k], mate)
-                opposite = dr.select(chosen, index[k], opposite)
-            left = out < 3
-            found = active & left & ends
-            uv, p, along = (
-                dr.select(found, out_uv, uv),
-                dr.select(active & left, out_p, p),
-                dr.select(found, out_along, along),
-            )
-            steps += 1
-            active &= left & ~ends & (mate != row) & (steps < FACES)
-            row = dr.select(active, mate, row)
-            # The neighbour's entrance: the edge whose other side is this triangle.
-            back = dr.gather(mi.Vector3u, self.tables.corners, 2 * row + 1, active)
-            entry = dr.select(back.x == opposite, mi.UInt32(0), dr.select(back.y == opposite, mi.UInt32(1), 2))
-        there = mi.PreliminaryIntersection3f(pi)
-        there.prim_index = dr.select(found, row - first, pi.prim_index)
-        there.prim_uv = dr.select(found, uv, pi.prim_uv)
-        return found, there, p, along
+    def on_the_plane(self, si: Any, d: Any, active: Any) -> tuple[Any, Any]:
+        """(hit, distance) of a point in direction ``d`` on the plane of the face of ``si``, beyond its corners perhaps."""
+        number = dr.reinterpret_array(mi.UInt32, si.shape)
+        row = dr.gather(mi.UInt32, self.tables.first, number, active) + si.prim_index
+        _, _, _, (a, b, c) = self.face(row, active)
+        u, v = b - a, c - a
+        t = dr.norm(u) + dr.norm(v)
+        q = si.p + d * t - a
+        uu, uv, vv, qu, qv = dr.dot(u, u), dr.dot(u, v), dr.dot(v, v), dr.dot(q, u), dr.dot(q, v)
+        inverse = dr.select(active, dr.rcp(dr.maximum(uu * vv - dr.square(uv), 1e-30)), 0)
+        pi = dr.zeros(mi.PreliminaryIntersection3f)
+        pi.prim_uv = mi.Point2f((vv * qu - uv * qv) * inverse, (uu * qv - uv * qu) * inverse)
+        pi.prim_index, pi.shape, pi.instance = si.prim_index, si.shape, si.instance
+        pi.t = dr.select(active, t, dr.inf)
+        return pi, t
 
     def gain(self, ray: Any, pi: Any, si: Any, s: Any, narrow: Any) -> Any:
         """Factor on the motion of a hit that makes it the motion of the outline beside it.
@@ -342,7 +273,7 @@ class BoundaryMeasure:
         near = 1 / dr.square(1 + dr.square(s * narrow))
         return dr.select(pi.is_valid() & (kind == FIELD), 1 + near * (1 / side - 1), 1)
 
-    def _face(self, row: Any, active: Any) -> tuple[Any, Any, Any, list]:
+    def face(self, row: Any, active: Any) -> tuple[Any, Any, Any, list]:
         """(vertices, vertices across the edges, flags, positions of the former) of a row of the tables."""
         index, across = (dr.gather(mi.Vector3u, self.tables.corners, 2 * row + k, active) for k in range(2))
         flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
@@ -351,7 +282,7 @@ class BoundaryMeasure:
     def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Face]:
         """((B, s), the face)."""
         row = dr.gather(mi.UInt32, self.tables.first, number, active) + pi.prim_index
-        _, across, flags, p = self._face(row, active)
+        _, across, flags, p = self.face(row, active)
         flat = (flags & 8) != 0
         distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
         view = Viewpoint(ray.o)
@@ -363,10 +294,11 @@ class BoundaryMeasure:
             q = dr.gather(mi.Point3f, self.positions, across[k], active)
             open_ = ((flags >> k) & 1) != 0
             ends = SegmentSet.contour(view, a, b, c, q, open_)
-            jumps = ends | (flat & SegmentSet.bent(a, b, c, q))
+            face.look_across(a, b, c, q, ~open_)
+            # The planes of coarse smooth faces end what their normals see, so light jumps where two of them meet.
+            jumps = ends | (SegmentSet.bent(a, b, c, q) & (flat | (face.turn > FEW)))
             m = dr.select(jumps, dr.minimum(m, distance[k]), m)
             away = dr.abs_dot(ray.d, dr.normalize(dr.cross(ray.o - a, b - ray.o)))
-            face.look_across(a, b, c, q, ~open_)
             nearer = jumps & (away < s)
             s = dr.select(nearer, away, s)
             face.nearest = dr.select(nearer, k, face.nearest)
@@ -391,14 +323,14 @@ class BoundaryMeasure:
         along = dr.cross(d, mi.Vector3f(si.sh_frame.n))
         if self.has_cylinders:
             # The nearer end, straight as seen from the origin, around the axis as far as the surface is bent.
-            v, u = _across(d, si.dp_dv), _across(d, si.dp_du)
+            v, u = perpendicular(d, si.dp_dv), perpendicular(d, si.dp_du)
             way = dr.select(si.uv.y < 0.5, -si.uv.y, 1 - si.uv.y)
             around = dr.clip(-dr.dot(u, v) / dr.maximum(dr.squared_norm(u), 1e-20) * way, -0.1, 0.1)
             start = n * outward * radius
             radial = dr.normalize(start + si.dp_du * around) * radius
             to_end = si.dp_dv * way + radial - start
             tube = kind == CYLINDER
-            end_is_nearer = dr.squared_norm(_across(d, to_end)) < dr.squared_norm(_across(d, move))
+            end_is_nearer = dr.squared_norm(perpendicular(d, to_end)) < dr.squared_norm(perpendicular(d, move))
             opposite = mi.UInt32(other) == 2
             at_end = tube & (opposite | (end_is_nearer ^ (other == 1)))
             # What is seen through an open end is bordered by both sides of it, which may be close to each other.
@@ -421,18 +353,7 @@ class BoundaryMeasure:
         return move, along
 
 
-def _to_nearest_edge(ray: Any, p: Any, corners: list) -> Any:
-    """Vector3f perpendicular to the ray, from ``p`` to the line of the nearest edge of a triangle."""
-    best = mi.Vector3f(dr.inf)
-    for k in range(3):
-        a, b = corners[k], corners[(k + 1) % 3]
-        u, v = _across(ray.d, b - a), _across(ray.d, a - p)
-        to = v - u * (dr.dot(u, v) / dr.maximum(dr.squared_norm(u), 1e-30))
-        best = dr.select(dr.squared_norm(to) < dr.squared_norm(best), to, best)
-    return best
-
-
-def _across(d: Any, v: Any) -> Any:
+def perpendicular(d: Any, v: Any) -> Any:
     return v - d * dr.dot(d, v)
 
 

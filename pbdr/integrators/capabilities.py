@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,8 +11,6 @@ import mitsuba as mi
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.keys import is_positions
 from ..scene.shapes import distance_grids
-
-BENT = 0.2  # radians between the normals of vertices and of faces that count
 
 
 @dataclass(frozen=True)
@@ -177,18 +174,8 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
         warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
 
 
-def warn_of_unfollowed_terms(scene: Any, bent: float) -> None:
-    """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has.
-
-    Args:
-        bent: mean angle between the normals of vertices and of faces, of the coarsest mesh.
-    """
-    if bent > BENT:
-        warn_once(
-            "prb_reparam: a coarse mesh has vertex normals that differ from its faces by"
-            f" {math.degrees(bent):.0f} degrees. Where the face hides from a light that the normals still see is missing"
-            " from the derivative of shapes that turn. Use prb_edge, a finer mesh or face normals."
-        )
+def warn_of_unfollowed_terms(scene: Any) -> None:
+    """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
     if any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"

@@ -19,6 +19,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..geometry.contour_walk import contour_ahead
 from ..sampling.paired import seeded
 from .charts import FilmChart
 from .motion_fit import constraint
@@ -96,7 +97,7 @@ class FilmField(Field):
         pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
         si = pi.compute_surface_interaction(ray, self.flags)
         narrow = chart.narrow(si)
-        further, there, p, along = self.measure.contour_ahead(ray, pi, si, look == 1, both=True)
+        further, there, p, along = contour_ahead(self.measure, ray, pi, si, look == 1, both=True)
         nearest = self.measure.eval(ray, pi, si, narrow * (SPREAD / WAY), look)
         pi = dr.select(further, there, pi)
         si.p = dr.select(further, p, si.p)

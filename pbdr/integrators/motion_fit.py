@@ -19,6 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 ALONG = 0.01  # ε
+LEAST = 1e-20  # share of all rays but one below which they are nothing: its inverse must stay finite
 
 
 @dataclass
@@ -56,7 +57,7 @@ class MotionFit:
 
     def solve(self) -> None:
         """After the last ray."""
-        some = self.rest > 0
+        some = self.rest > LEAST * self.total
         unit = constraint(self.normal * 0, self.matrix)
         others = dr.select(some, self.matrix * (1 / self.rest), unit)
         self.without = dr.rcp(others) * dr.select(some, self.total / self.rest, 0)

@@ -188,7 +188,7 @@ class ReparamIntegrator(PathIntegrator):
                 " whole); set max_depth in the scene."
             )
         measure = BoundaryMeasure(scene, self.tables)
-        warn_of_unfollowed_terms(scene, measure.tables.bent)
+        warn_of_unfollowed_terms(scene)
         field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)
         traits = SceneTraits(scene)
         for number, camera in enumerate(cameras(sensor)):

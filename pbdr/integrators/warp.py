@@ -34,6 +34,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..geometry.contour_walk import contour_ahead
 from ..scene.shapes import follow
 from .motion_fit import MotionFit
 from .path_state import hit_fields, hit_of, hit_values
@@ -60,6 +61,8 @@ class WarpSettings:
 SCALES, FINER = 2, 32  # widths of the kernel, of every other ray: √32 times as narrow
 ALONG = 0.02  # what a distance along a boundary counts, squared, beside one across
 FLOOR, MOST = 1e-4, 30.0  # least of what W is a power of; largest q, for float32
+COARSE = 0.02  # radians between the normals of vertices and of faces from which the horizons of faces count
+NEAR = 6.0  # q to the horizon up to which it counts
 
 
 def row_type(vector: Any) -> Any:
@@ -134,7 +137,7 @@ class WarpField(Field):
         S = self.settings
         count = dr.select(active, mi.UInt32(S.rays), 0)
         Row = row_type(chart.vector)
-        rows = dr.alloc_local(Row, S.rays, value=dr.zeros(Row))
+        rows = dr.alloc_local(Row, S.rays + 1, value=dr.zeros(Row))
         Z = MotionFit.empty(chart, count)
         i = mi.UInt32(0)
         previous = chart.vector(0)
@@ -166,10 +169,40 @@ class WarpField(Field):
             rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, d, *hit_values(pi))
             Z.add(i, W, normal)
             i += 1
+        if dr.hint(self._sees_horizons(chart), mode="scalar"):
+            row = self._horizon(chart, Row, active)
+            rows[S.rays] = row
+            Z.add(mi.UInt32(S.rays), row.W, row.normal)
+            Z.count = dr.select(active, mi.UInt32(S.rays + 1), 0)
+            something |= row.W > 0
         Z.solve()
         # Where all rays have left the scene nothing moves: the passes to come have nothing to do.
         Z.count = dr.select(something, Z.count, 0)
         return rows, Z
+
+    def _sees_horizons(self, chart):
+        return self.settings.debiased and getattr(chart, "si", None) is not None and self.measure.tables.bent > COARSE
+
+    def _horizon(self, chart, Row, active):
+        """The boundary that no ray has to find: where the plane of a face ends what its interpolated normals see.
+
+        It goes through the origin, so its nearest direction h to ω is known. A point of the plane in this direction
+        stands for it, of which only the motion across counts: that does not change from ω to ω as h does.
+        """
+        si = chart.si
+        n, height = mi.Vector3f(si.n), dr.dot(si.n, chart.d)
+        h = dr.normalize(chart.d - n * height)
+        cos = dr.safe_sqrt(1 - dr.square(height))
+        drop = dr.square(height) / (1 + cos)
+        q, dq = chart.kappa * drop, (n - chart.d * height) * (chart.kappa * height / cos)
+        on = active & self.measure.interpolates(si, active & si.is_valid()) & (q < NEAR) & dr.isfinite(q)
+        bottom = expm1(q) + FLOOR
+        W = dr.select(on, dr.power(bottom, -self.settings.exponent), 0)
+        slope = dq * (-self.settings.exponent * dr.exp(q) / bottom)
+        pi, t = self.measure.on_the_plane(si, h, on)
+        row = Row(h - chart.d * cos, n, mi.Vector3f(dr.select(on, slope, 0)), drop, W, mi.Float(1), h, *hit_values(pi))
+        row.t = dr.select(on, t, dr.inf)
+        return row
 
     def _found(self, chart, ray, pi, si, offset, drop):
         """What a hit tells of the boundary beside it: (the point whose motion counts as a hit, n, direction and distance
@@ -177,7 +210,7 @@ class WarpField(Field):
         narrow = chart.narrow(si)
         nearest = self.measure.eval(ray, pi, si, narrow)
         # Rather than a guess at the outline of a mesh, the way to it.
-        further, there, p, along = self.measure.contour_ahead(ray, pi, si, nearest.estimated)
+        further, there, p, along = contour_ahead(self.measure, ray, pi, si, nearest.estimated)
         pi, si.p = dr.select(further, there, pi), dr.select(further, p, si.p)
         met = nearest.met | further
         n = chart.vector(chart.across(ray, si.p, dr.select(further, along, nearest.along)))
@@ -196,7 +229,7 @@ class WarpField(Field):
     def _totals(self, chart, rows, Z):
         A = Slopes(chart.vector(0), chart.vector(0), chart.vector(0))
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr slopes"):
+        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr slopes"):
             row = rows[i]
             A.weights += Z.pull(row, Z.inverse @ row.slope)
             if dr.hint(self.settings.debiased, mode="scalar"):
@@ -213,8 +246,12 @@ class WarpField(Field):
         return dr.power(mi.Float(FINER), mi.Float(i % SCALES))
 
     def _score(self, chart, row, i):
-        """∂log of the density of ray ``i``."""
-        return row.offset * (chart.kappa * self._scale(i))
+        """∂log of the density of ray ``i``; a horizon is not drawn."""
+        return row.offset * dr.select(i < self.settings.rays, chart.kappa * self._scale(i), 0)
+
+    def _across(self, i, row, v):
+        """What counts of the motion of row ``i``, and of its adjoint: of a horizon that across it."""
+        return dr.select(i < self.settings.rays, v, row.normal * dr.dot(row.normal, v))
 
     def _coefficient(self, chart, row, i, Z, A):
         """b of a ray: it adds b·V_i to ∇·V."""
@@ -244,9 +281,9 @@ class WarpField(Field):
     def _forward(self, chart, rows, Z, A):
         V, div = chart.vector(0), mi.Float(0)
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr warp"):
+        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr warp"):
             row = rows[i]
-            v = self._velocity(chart, row)
+            v = self._across(i, row, self._velocity(chart, row))
             V += Z.pull(row, v)
             div += dr.dot(self._coefficient(chart, row, i, Z, A), v)
             i += 1
@@ -257,10 +294,11 @@ class WarpField(Field):
         δo = mi.Vector3f(0)
         δV = chart.vector(Z.inverse @ δV)
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays, label="pbdr warp adjoint"):
+        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr warp adjoint"):
             row = rows[i]
             b = self._coefficient(chart, row, i, Z, A)
-            δo += self._velocity_adjoint(chart, row, Z.pull(row, δV) + δdiv * b)
+            δv = self._across(i, row, Z.pull(row, δV) + δdiv * b)
+            δo += self._velocity_adjoint(chart, row, δv)
             i += 1
         return δo
 

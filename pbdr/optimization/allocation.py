@@ -41,6 +41,7 @@ def allocate(experiment: Experiment, problem: Problem) -> Experiment:
 def measure(problem: Problem, schedule: Schedule) -> list[float]:
     """Shares of the three terms, relative to ``schedule.spp``."""
     view = len(problem.sensors) // 2
+    problem.light(view)
     plain = schedule.model_copy(update={"freeze": False})
     step = differentiate(problem, view, plain)
     variance, cost = np.zeros((4, len(problem.collection.items))), np.zeros(4)

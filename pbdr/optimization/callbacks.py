@@ -69,6 +69,7 @@ class Pictures(Callback):
     def after_step(self, i: int, record: dict[str, Any]) -> None:
         if (i + 1) % self.every == 0:
             p = self.problem
+            p.light(0)
             image = mi.render(p.scene, sensor=p.sensors[0], integrator=p.integrator, spp=16, seed=1)
             save_image(self.folder / f"progress-{i + 1:06d}.png", np.array(image))
 

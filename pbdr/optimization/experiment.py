@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InputError, near_matches
+from ..scene.lighting import Lighting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,6 +42,14 @@ class Targets(_Strict):
     images: list[str] = []
     scene: str = ""
     spp: int = Field(512, ge=1)
+
+
+class Light(_Strict):
+    """An illumination of the scene: every view shows it once, with a target of its own."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")  # names of pictures contain it
+    set: dict[str, float | list[float]] = {}  # scene values, by key or glob; the others are as in the file
+    held_out: bool = False  # never optimized, only judged at the end
 
 
 class ParameterSpec(_Strict):
@@ -82,11 +92,33 @@ class Experiment(_Strict):
     integrator: dict[str, Any] = {"type": "prb_edge", "max_depth": 3}
     views: Views = Views()
     targets: Targets = Targets()
+    lights: list[Light] = []  # none: the scene as it is
     parameters: list[ParameterSpec] = Field(min_length=1)
     loss: Literal["l1", "l2", "relative_l2", "log", "dual_l2", "single_l2"] = "l1"
     schedule: Schedule = Schedule()
     compare: dict[str, str] = {}  # parameter key -> key in the target scene, for the report
     folder: str = ""  # folder of the experiment file
+
+    @property
+    def lit(self) -> list[str | None]:
+        """Names of the illuminations that are optimized; ``None`` for the scene as it is."""
+        return [light.name for light in self.lights if not light.held_out] or [None]
+
+    def lighting(self, params: Any) -> Lighting:
+        """The illuminations of a scene.
+
+        Raises:
+            InputError: two have one name, all are held out, or what `Lighting` refuses.
+        """
+        names = [light.name for light in self.lights]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise InputError(f"[[lights]] has '{sorted(twice)[0]}' twice: give each a name of its own.")
+        if self.lights and all(light.held_out for light in self.lights):
+            raise InputError(
+                "[[lights]]: all are held out, so nothing is left to optimize from. Set held_out = false in one."
+            )
+        optimized = [key for p in self.parameters for key in params.keys() if fnmatch.fnmatch(key, p.key)]
+        return Lighting(params, {light.name: light.set for light in self.lights}, optimized)
 
     @property
     def light_paths(self) -> dict[str, Any]:
@@ -157,7 +189,9 @@ def _explain(error: Any) -> str:
         model: Any = Experiment
         for part in error["loc"][:-1]:
             if isinstance(part, str):
-                model = {"views": Views, "targets": Targets, "parameters": ParameterSpec, "schedule": Schedule}[part]
+                model = {
+                    "views": Views, "targets": Targets, "lights": Light, "parameters": ParameterSpec, "schedule": Schedule
+                }[part]  # fmt: skip
         known = list(model.model_fields)
         return f"unknown key '{where}'." + (
             near_matches(str(error["loc"][-1]), known) or f" Known: {', '.join(known)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import drjit as dr
@@ -15,13 +15,17 @@ from ..core.recording import freeze
 from ..losses.dual_buffer import PAIRED, SINGLE, dual_l2
 from ..losses.image import LOSSES, l2
 from ..parameters.collection import Collection
+from ..scene.lighting import Lighting
 from ..scene.shapes import distance_grids
 from .experiment import Schedule
 
 
 @dataclass
 class Problem:
-    """What an experiment optimizes: scene, views with targets, parameters, loss."""
+    """What an experiment optimizes: scene, images with targets, parameters, loss.
+
+    Image k is what ``sensors[k]`` sees of the scene in illumination ``lit[k]`` of ``lighting``.
+    """
 
     scene: Any
     params: Any
@@ -30,6 +34,13 @@ class Problem:
     targets: list[Any]  # TensorXf [height, width, 3] each
     collection: Collection
     loss: str
+    lighting: Lighting | None = None  # None: all images show the scene as it is
+    lit: list[str | None] | None = None
+
+    def light(self, image: int) -> None:
+        """Switch the scene to the illumination of an image."""
+        if self.lighting is not None and self.lit is not None:
+            self.lighting.turn_on(self.lit[image])
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a resumed run needs: parameters, optimizers, what the integrator learned."""
@@ -50,7 +61,10 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
     as if it had not stopped. Callbacks may read, not change: `before_step(i)`,
     `after_step(i, record)`, `after_run()`.
     """
-    step = [differentiate(problem, view, schedule) for view in range(len(problem.sensors))]
+    step: dict[int, Any] = {}  # by sensor: an illumination is an input of a recording
+    for view, sensor in enumerate(problem.sensors):
+        if id(sensor) not in step:
+            step[id(sensor)] = differentiate(problem, view, schedule)
     for i in range(first, schedule.iterations):
         start, cpu = time.perf_counter(), time.process_time()
         for callback in callbacks:
@@ -60,7 +74,8 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
         for k, view in enumerate(views_of(i, len(problem.sensors), schedule)):
             seed = mi.UInt32(seed_of(schedule.seed, i, k))
             dr.make_opaque(seed)  # a literal would be compiled into the kernels
-            total += float(step[view](problem.params, problem.targets[view], seed)[0])
+            problem.light(view)
+            total += float(step[id(problem.sensors[view])](problem.params, problem.targets[view], seed)[0])
         problem.collection.collect(problem.params)
         rate = schedule.final_rate ** (i / max(1, schedule.iterations - 1))
         norms = problem.collection.step(rate)
@@ -84,6 +99,9 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
 
     With ``schedule.freeze`` its kernels are recorded once and replayed: nothing is traced again.
     """
+    # What a closure holds is an input of its recording, too. A target that were there twice would be mistaken for the
+    # one of the first call; the latents must be there.
+    problem = replace(problem, targets=[])
     scene, sensor, integrator = problem.scene, problem.sensors[view], problem.integrator
     halves = 2 if problem.loss == PAIRED else 1
     spp = -(-schedule.spp // halves)
@@ -129,13 +147,14 @@ def prepare(problem: Problem) -> None:
     """
     problem.collection.detach()
     problem.params.update()
-    for sensor in problem.sensors:
+    for view, sensor in enumerate(problem.sensors):
+        problem.light(view)
         image = mi.render(problem.scene, problem.params, sensor=sensor, integrator=problem.integrator, spp=1)
         dr.backward(dr.sum(image, axis=None))
 
 
 def views_of(iteration: int, count: int, schedule: Schedule) -> list[int]:
-    """Views of one step: a fresh permutation per pass over all views."""
+    """Images of one step: a fresh permutation per pass over all images."""
     chosen = []
     for j in range(schedule.views_per_step):
         n = iteration * schedule.views_per_step + j

@@ -104,12 +104,14 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     held_out = orbit(experiment.views, held_out=True)
     if not sensors:
         raise InputError(f"{experiment.scene}: the scene has no sensor; add one, or [views] count = 8.")
+    params = mi.traverse(scene)
+    lighting = experiment.lighting(params)
+    sensors, lit = sensors * len(experiment.lit), [name for name in experiment.lit for _ in sensors]
     if experiment.schedule.views_per_step > len(sensors):
         raise InputError(
-            f"schedule.views_per_step is {experiment.schedule.views_per_step}, but there are {len(sensors)} views."
+            f"schedule.views_per_step is {experiment.schedule.views_per_step}, but there are {_count(experiment, sensors)}."
         )
     targets = load_targets(experiment, sensors, folder)
-    params = mi.traverse(scene)
     collection = Collection(params, experiment.parameters)
     try:
         integrator = mi.load_dict(experiment.integrator)
@@ -119,26 +121,25 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     for key in collection.items:
         require_unbiased(integrator, key)
     tensors = [mi.TensorXf(t) for t in targets]
-    problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss)
+    problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss, lighting, lit)
     with thread_count(experiment.schedule.threads):
         prepare(problem)
     return problem, held_out
 
 
 def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> list[np.ndarray]:
-    """One image per view, from files or from the target scene."""
+    """One image per view and illumination, illumination by illumination, from files or from the target scene."""
     source = experiment.targets
     if bool(source.images) == bool(source.scene):
         raise InputError('[targets] needs exactly one of: images = [...], scene = "reference.xml".')
     if source.images:
         if len(source.images) != len(sensors):
-            raise InputError(f"[targets] names {len(source.images)} images for {len(sensors)} views.")
+            raise InputError(f"[targets] names {len(source.images)} images for {_count(experiment, sensors)}.")
         shapes = [(int(s.film().crop_size()[1]), int(s.film().crop_size()[0]), 3) for s in sensors]
         return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
     file = experiment.path(source.scene)
     settings = experiment.light_paths
-    key = content_key(
-        file,
+    facts = (
         experiment.views.model_dump(),
         source.spp,
         sorted(settings.items()),
@@ -146,12 +147,24 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         experiment.schedule.threads,
         mi.__version__,
     )
-    cache = folder.parent / ".targets" / f"{key}.npz"
     scene = load_file(file)
-    if not experiment.views.count and len(scene.sensors()) == len(sensors):
-        sensors = list(scene.sensors())  # the true cameras, where they are what is looked for
+    lighting = experiment.lighting(mi.traverse(scene))
+    views = sensors[: len(sensors) // len(experiment.lit)]
+    if not experiment.views.count and len(scene.sensors()) == len(views):
+        views = list(scene.sensors())  # the true cameras, where they are what is looked for
+    images = []
     with thread_count(experiment.schedule.threads):  # reproducible as the run itself
-        return render_targets(scene, sensors, source.spp, settings, cache)
+        for name in experiment.lit:
+            lighting.turn_on(name)
+            lamps = [light.set for light in experiment.lights if light.name == name]
+            cache = folder.parent / ".targets" / f"{content_key(file, *facts, *lamps)}.npz"
+            images += render_targets(scene, views, source.spp, settings, cache)
+    return images
+
+
+def _count(experiment: Experiment, sensors: list[Any]) -> str:
+    lights = len(experiment.lit)
+    return f"{len(sensors) // lights} views" + (f" in {lights} illuminations each" if lights > 1 else "")
 
 
 def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: Path, first: int, quiet: bool) -> Result:

@@ -31,25 +31,55 @@ def write_results(experiment: Any, problem: Any, held_out: list[Any], folder: Pa
     images.mkdir(exist_ok=True)
     start = load_file(experiment.path(experiment.scene))
     reference = load_file(experiment.path(experiment.targets.scene)) if experiment.targets.scene else None
+    lamps = [experiment.lighting(mi.traverse(scene)) for scene in (start, reference) if scene is not None]
+    lamps += [problem.lighting] if problem.lighting is not None else []
     settings = experiment.light_paths
     more = 4 if translucent_shapes(problem.scene) else 1  # samples: entry points of light add noise
     summary: dict[str, Any] = {"views": [], "parameters": {}}
-    views = [(f"view-{k:02d}", s, np.array(t)) for k, (s, t) in enumerate(zip(problem.sensors, problem.targets))]
-    if reference is not None and held_out:
-        extra = render_targets(reference, held_out, 256 * more, settings, None)
-        views += [(f"held-out-{k:02d}", s, t) for k, (s, t) in enumerate(zip(held_out, extra))]
     # Where the cameras are those of the scene file, they may be what was looked for.
-    first = {} if experiment.views.count else dict(zip((v[0] for v in views), start.sensors()))
-    for name, sensor, target in views:
-        (initial,) = render_targets(start, [first.get(name, sensor)], 64 * more, settings, None)
+    own = [] if experiment.views.count else list(start.sensors())
+    for name, light, sensor, first, target in _pictures(experiment, problem, held_out, own):
+        for lighting in lamps:
+            lighting.turn_on(light)
+        if target is None:
+            if reference is None:
+                continue
+            (target,) = render_targets(reference, [sensor], 256 * more, settings, None)
+        (initial,) = render_targets(start, [first], 64 * more, settings, None)
         (final,) = render_targets(problem.scene, [sensor], 128 * more, settings, None)
         for kind, image in (("target", target), ("initial", initial), ("recovered", final)):
             save_image(images / f"{name}-{kind}.png", image)
         save_error_map(images / f"{name}-error.png", final, target)
         mi.Bitmap(final).write(str(images / f"{name}-recovered.exr"))
         summary["views"].append({"name": name, "psnr": psnr(final, target), "psnr_initial": psnr(initial, target)})
+    for lighting in lamps:
+        lighting.turn_on(None)
     _write_parameters(experiment, problem, start, reference, folder, summary)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+
+
+def _pictures(experiment, problem, held_out, own):
+    """(name, illumination, sensor, sensor of the start, target or ``None``) of every picture that is judged.
+
+    What was optimized; held-out views in the same illuminations; held-out illuminations of views that were optimized.
+    """
+    lit = problem.lit or [None] * len(problem.sensors)
+    count = len(problem.sensors) // len(experiment.lit)
+    for k, (light, sensor, target) in enumerate(zip(lit, problem.sensors, problem.targets)):
+        name = f"view-{k % count:02d}" + (f"-{light}" if light else "")
+        yield name, light, sensor, own[k % count] if own else sensor, np.array(target)
+    for light in experiment.lit:
+        for k, sensor in enumerate(held_out):
+            yield f"held-out-{k:02d}" + (f"-{light}" if light else ""), light, sensor, sensor, None
+    for light in (x.name for x in experiment.lights if x.held_out):
+        for k in range(min(count, max(1, len(held_out)))):
+            yield (
+                f"held-out-light-{light}-{k:02d}",
+                light,
+                problem.sensors[k],
+                own[k] if own else problem.sensors[k],
+                None,
+            )
 
 
 def _write_parameters(experiment, problem, start, reference, folder, summary) -> None:

@@ -91,21 +91,6 @@ def test_a_moving_mirror_is_named(monkeypatch):
     assert len(said) == 1 and "mirrors" in said[0] and "alpha" in said[0]
 
 
-@pytest.mark.parametrize("name, named", [("own_horizon", True), ("smooth_mesh_scale", False)])
-def test_coarse_normals_are_named(monkeypatch, name, named):
-    """prb_reparam does not follow where a facet hides from a light that its vertex normals still see."""
-    said = []
-    monkeypatch.setattr(errors, "_warned", set())
-    monkeypatch.setattr(mi, "Log", lambda level, text: said.append(text))
-    c = CASES[name]
-    scene = c.scene()
-    integrator = mi.load_dict({"type": "prb_reparam", "max_depth": 2})
-    forward_derivative(
-        scene, Perturbation(mi.traverse(scene), c.key, c.direction), integrator, scene.sensors()[0], 1, 1
-    )
-    assert any("normals" in text and "prb_edge" in text for text in said) == named
-
-
 def test_learning_lowers_the_variance():
     """What earlier renders taught pays, and changes no expectation."""
     c = CASES["glossy_floor"]

@@ -41,7 +41,14 @@ def distance_scene(shift=0.0):
 
 @pytest.mark.parametrize(
     "name, spp, error",
-    [("smooth_mesh_scale", 128, 0.02), ("receiver_area", 128, 0.03), ("lit_cube", 64, 0.03), ("thin_lens", 64, 0.05)],
+    [
+        ("smooth_mesh_scale", 128, 0.02),
+        ("receiver_area", 128, 0.03),
+        ("lit_cube", 64, 0.03),
+        ("thin_lens", 64, 0.05),
+        ("own_horizon", 128, 0.03),
+        ("bend_horizon", 128, 0.03),
+    ],
 )
 def test_quick(name, spp, error):
     c = CASES[name]
