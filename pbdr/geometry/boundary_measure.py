@@ -39,6 +39,7 @@ KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
 REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
 DOUBT = 0.3  # of the way there that is left, as that outline is an estimate
+RIM_STEPS = 5
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -97,6 +98,10 @@ class BoundaryTables:
         columns = (np.concatenate(c).ravel() for c in (corners, joined, flags))
         heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
         return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns), bent)
+
+    @property
+    def face_count(self) -> int:
+        return dr.width(self.flags)
 
     def matches(self, shapes: list[Any]) -> bool:
         meshes = [s for s in shapes if s.is_mesh()]
@@ -336,7 +341,8 @@ class BoundaryMeasure:
             # What is seen through an open end is bordered by both sides of it, which may be close to each other.
             view = dr.normalize(flat_d)
             radial = dr.select(opposite, radial - view * (2 * dr.dot(view, radial)), radial)
-            to_end = dr.select(opposite, si.dp_dv * way + radial - start, to_end)
+            radial = _nearest_on_rim(d, si.dp_dv * way - start, axis, radial)
+            to_end = dr.select(at_end, si.dp_dv * way + radial - start, to_end)
             move = dr.select(at_end, to_end, move)
             along = dr.select(at_end, dr.cross(axis, radial), dr.select(tube, axis, along))
         if self.has_disks:
@@ -351,6 +357,19 @@ class BoundaryMeasure:
             move = dr.select(disk, to_rim, move)
             along = dr.select(disk, dr.cross(n, out * r + to_rim), along)
         return move, along
+
+
+def _nearest_on_rim(d: Any, centre: Any, axis: Any, radial: Any) -> Any:
+    """From its centre to the point of a circle that is nearest to the origin as seen along d: Newton's steps in the angle."""
+    for _ in range(RIM_STEPS):
+        t = dr.cross(axis, radial)
+        off, along = perpendicular(d, centre + radial), perpendicular(d, t)
+        length = dr.squared_norm(along)
+        bent = length - dr.dot(off, perpendicular(d, radial))
+        step = dr.clip(-dr.dot(off, along) / dr.maximum(bent, 0.1 * length + 1e-20), -0.3, 0.3)
+        sin, cos = dr.sincos(step)
+        radial = radial * cos + t * sin
+    return radial
 
 
 def perpendicular(d: Any, v: Any) -> Any:

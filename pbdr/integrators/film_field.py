@@ -26,11 +26,11 @@ from .motion_fit import constraint
 from .path_state import hit_values
 from .warp import ALONG, FLOOR, MOST, Field, expm1, row_type
 
-SIDE = 2  # points along each side of a pixel
+SIDE, FINE = 2, 3  # points along each side of a pixel; where most faces are smaller
 SHARED = 16  # samples of a pixel that use the same points
 SPREAD = 0.5  # width of the kernel √(1/κ), pixels
 CAP = 2.0  # C
-WAY = 1.0  # pixels to a boundary up to which a point moves there
+WAY = 4.0  # pixels to a boundary up to which a point moves there
 TANGENT = 0.1  # ε: less, and where outlines are bent what turns beside them slides
 WEAK = 0.1  # least y of creases of fine meshes, where almost nothing jumps: their outlines come first
 
@@ -67,14 +67,20 @@ class FilmField(Field):
         super().__init__(scene, measure, settings)
         self.low, self.size = mi.Point2f(low), size
         self.spp, self.looks = spp, measure.most_boundaries
+        self.side = FINE if measure.tables.face_count > 2 * size[0] * size[1] else SIDE
         width, height = size[0] + 2, size[1] + 2  # with a ring of pixels
-        self.count = width * height * -(-spp // SHARED) * SIDE**2
+        self.count = width * height * -(-spp // SHARED) * self.side**2
         lane = dr.arange(mi.UInt32, self.count * self.looks)
         index, look = lane % self.count, lane // self.count
-        cell, part = index // SIDE**2, index % SIDE**2
+        cell, part = index // self.side**2, index % self.side**2
         corner = mi.Vector2f(mi.Float(cell % width), mi.Float((cell // width) % height))
         jitter = seeded(stream ^ 0x68E31DA4, index).next_2d()
-        points = low - 1 + corner + (mi.Vector2f(mi.Float(part % SIDE), mi.Float(part // SIDE)) + jitter) / SIDE
+        points = (
+            low
+            - 1
+            + corner
+            + (mi.Vector2f(mi.Float(part % self.side), mi.Float(part // self.side)) + jitter) / self.side
+        )
         time = mi.Float(camera.sensor.shutter_open())
         wavelength = mi.Float(0.5) if mi.is_spectral else 0
         more = (time, wavelength, mi.Point2f(0.5), mi.Vector2f(0))
@@ -152,10 +158,10 @@ class FilmField(Field):
 
     def _pair(self, pos, corner, group, i):
         """Of point ``i`` of the neighbourhood of ``pos``: number, W A, W and ∂log W."""
-        m, c, look = i % SIDE**2, (i // SIDE**2) % 9, i // (9 * SIDE**2)
+        m, c, look = i % self.side**2, (i // self.side**2) % 9, i // (9 * self.side**2)
         x, y = corner.x + c % 3, corner.y + c // 3
         cell = (group * (self.size[1] + 2) + y) * (self.size[0] + 2) + x
-        number = cell * SIDE**2 + m + look * self.count
+        number = cell * self.side**2 + m + look * self.count
         a, b = (dr.gather(mi.Vector4f, table, number) for table in (self.places, self.bounds))
         n, met = mi.Vector2f(b.x, b.y), b.w > 0.5
         off = mi.Vector2f(a.x, a.y) - pos
@@ -177,7 +183,7 @@ class FilmField(Field):
     @dr.syntax
     def _sums(self, pos, group):
         corner, S = self._corner(pos), Sums.empty()
-        pairs = 9 * SIDE**2 * self.looks
+        pairs = 9 * self.side**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field"):
             number, WA, _, slope = self._pair(pos, corner, group, i)
@@ -195,7 +201,7 @@ class FilmField(Field):
     @dr.syntax
     def _spread(self, pos, group, inverse, δF, δdiv):
         corner = self._corner(pos)
-        pairs = 9 * SIDE**2 * self.looks
+        pairs = 9 * self.side**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field adjoint"):
             number, WA, W, slope = self._pair(pos, corner, group, i)
