@@ -169,10 +169,10 @@ class FilmField(Field):
         k, slope = dr.square(near.x * near.y), 4 * off / dr.maximum(near, 1e-6)
         to = dr.select(met, mi.Vector2f(a.z, a.w) - pos, off)
         q, dq = self.chart.closeness(to, mi.Float(0), n, ALONG)
-        q = dr.minimum(q, MOST)
+        q = dr.minimum(q, MOST / self.settings.exponent)
         y = expm1(q) + b.z
         W = k * dr.power(1 / y + 1 / CAP, self.settings.exponent)
-        slope -= dq * dr.select(q < MOST, self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP)), 0)
+        slope -= dq * dr.select(q < MOST / self.settings.exponent, self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP)), 0)
         return number, constraint(n, mi.Matrix2f(0), TANGENT) * W, W, slope
 
     def _corner(self, pos):

@@ -60,7 +60,7 @@ class WarpSettings:
 
 SCALES, FINER = 2, 32  # widths of the kernel, of every other ray: √32 times as narrow
 ALONG = 0.02  # what a distance along a boundary counts, squared, beside one across
-FLOOR, MOST = 1e-4, 30.0  # least of what W is a power of; largest q, for float32
+FLOOR, MOST = 1e-4, 60.0  # least of what W is a power of; largest α q: 1 / Σ W must not overflow
 COARSE = 0.02  # radians between the normals of vertices and of faces from which the horizons of faces count
 NEAR = 6.0  # q to the horizon up to which it counts
 
@@ -217,10 +217,10 @@ class WarpField(Field):
         beside, beside_drop = chart.toward(ray, si.p)
         beside, beside_drop = dr.select(met, beside, offset), dr.select(met, beside_drop, drop)
         q, dq = chart.closeness(beside, beside_drop, dr.select(met, n, 0), ALONG)
-        q = dr.minimum(q, MOST)
+        q = dr.minimum(q, MOST / self.settings.exponent)
         bottom = expm1(q) + self.settings.contrast * narrow * dr.select(further, 0, nearest.s) + FLOOR
         W = dr.power(bottom, -self.settings.exponent)
-        slope = dq * dr.select(q < MOST, -self.settings.exponent * dr.exp(q) / bottom, 0)
+        slope = dq * dr.select(q < MOST / self.settings.exponent, -self.settings.exponent * dr.exp(q) / bottom, 0)
         to = mi.Vector3f(si.p - ray.o)
         t = dr.norm(to)
         return pi, n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
