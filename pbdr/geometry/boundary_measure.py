@@ -99,10 +99,6 @@ class BoundaryTables:
         heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
         return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns), bent)
 
-    @property
-    def face_count(self) -> int:
-        return dr.width(self.flags)
-
     def matches(self, shapes: list[Any]) -> bool:
         meshes = [s for s in shapes if s.is_mesh()]
         return (

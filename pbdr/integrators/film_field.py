@@ -6,9 +6,9 @@ of the film. They are drawn evenly and without regard to the samples that will u
     F(s) = M⁻¹ Σ_j W_j A_j V_j,    M = Σ_j W_j A_j,    W = k(c_j - s) (1/y + 1/C)^α,    y = e^q - 1 + √κ s_j,
 
 is that of the weights alone, without the score of a density, which is half of the variance where rays are drawn
-around each sample (`warp`, whose notation this is). k ends one pixel away: the points of 3 by 3 pixels are all that
-count. C makes boundaries fade before k does. Each point speaks for several boundaries near to what it hits: an edge of
-the triangle, and the contour further on; outline, end and opposite end of a cylinder.
+around each sample (`warp`, whose notation this is). k ends one pixel away, and there is one point in each cell of a
+grid: a few cells are all that count. C makes boundaries fade before k does. Each point speaks for several boundaries
+near to what it hits: an edge of the triangle, and the contour further on; outline, end and opposite end of a cylinder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from .motion_fit import constraint
 from .path_state import hit_values
 from .warp import ALONG, FLOOR, MOST, Field, expm1, row_type
 
-SIDE, FINE = 2, 3  # points along each side of a pixel; where most faces are smaller
+SIDE = 3  # points along each side of a pixel
+REACH = 2 * SIDE + 1  # and across the kernel
 SHARED = 16  # samples of a pixel that use the same points
 SPREAD = 0.5  # width of the kernel √(1/κ), pixels
 CAP = 2.0  # C
@@ -67,20 +68,13 @@ class FilmField(Field):
         super().__init__(scene, measure, settings)
         self.low, self.size = mi.Point2f(low), size
         self.spp, self.looks = spp, measure.most_boundaries
-        self.side = FINE if measure.tables.face_count > 2 * size[0] * size[1] else SIDE
-        width, height = size[0] + 2, size[1] + 2  # with a ring of pixels
-        self.count = width * height * -(-spp // SHARED) * self.side**2
+        self.across, self.down = ((n + 2) * SIDE for n in size)  # with a ring of pixels
+        self.count = self.across * self.down * -(-spp // SHARED)
         lane = dr.arange(mi.UInt32, self.count * self.looks)
         index, look = lane % self.count, lane // self.count
-        cell, part = index // self.side**2, index % self.side**2
-        corner = mi.Vector2f(mi.Float(cell % width), mi.Float((cell // width) % height))
+        cell = mi.Vector2f(mi.Float(index % self.across), mi.Float(index // self.across % self.down))
         jitter = seeded(stream ^ 0x68E31DA4, index).next_2d()
-        points = (
-            low
-            - 1
-            + corner
-            + (mi.Vector2f(mi.Float(part % self.side), mi.Float(part // self.side)) + jitter) / self.side
-        )
+        points = low - 1 + (cell + jitter) / SIDE
         time = mi.Float(camera.sensor.shutter_open())
         wavelength = mi.Float(0.5) if mi.is_spectral else 0
         more = (time, wavelength, mi.Point2f(0.5), mi.Vector2f(0))
@@ -158,10 +152,8 @@ class FilmField(Field):
 
     def _pair(self, pos, corner, group, i):
         """Of point ``i`` of the neighbourhood of ``pos``: number, W A, W and ∂log W."""
-        m, c, look = i % self.side**2, (i // self.side**2) % 9, i // (9 * self.side**2)
-        x, y = corner.x + c % 3, corner.y + c // 3
-        cell = (group * (self.size[1] + 2) + y) * (self.size[0] + 2) + x
-        number = cell * self.side**2 + m + look * self.count
+        x, y = corner.x + i % REACH, corner.y + i // REACH % REACH
+        number = (group * self.down + y) * self.across + x + i // REACH**2 * self.count
         a, b = (dr.gather(mi.Vector4f, table, number) for table in (self.places, self.bounds))
         n, met = mi.Vector2f(b.x, b.y), b.w > 0.5
         off = mi.Vector2f(a.x, a.y) - pos
@@ -171,19 +163,20 @@ class FilmField(Field):
         q, dq = self.chart.closeness(to, mi.Float(0), n, ALONG)
         q = dr.minimum(q, MOST / self.settings.exponent)
         y = expm1(q) + b.z
-        W = k * dr.power(1 / y + 1 / CAP, self.settings.exponent)
-        slope -= dq * dr.select(q < MOST / self.settings.exponent, self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP)), 0)
+        W = k * dr.power(1 / y + 1 / CAP, self.settings.power)
+        steep = self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP))
+        slope -= dq * dr.select(q < MOST / self.settings.exponent, steep, 0)
         return number, constraint(n, mi.Matrix2f(0), TANGENT) * W, W, slope
 
     def _corner(self, pos):
-        """The first of the 3 by 3 pixels around ``pos``, counted from the ring."""
-        cell = mi.Point2i(dr.floor(pos - self.low))
-        return mi.Point2u(*(mi.UInt32(dr.clip(cell[k], 0, self.size[k] - 1)) for k in range(2)))
+        """The first cell with a point that may reach ``pos``, counted from the ring."""
+        cell = mi.Point2i(dr.floor((pos - self.low) * SIDE))
+        return mi.Point2u(*(mi.UInt32(dr.clip(cell[k], 0, self.size[k] * SIDE - 1)) for k in range(2)))
 
     @dr.syntax
     def _sums(self, pos, group):
         corner, S = self._corner(pos), Sums.empty()
-        pairs = 9 * self.side**2 * self.looks
+        pairs = REACH**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field"):
             number, WA, _, slope = self._pair(pos, corner, group, i)
@@ -201,7 +194,7 @@ class FilmField(Field):
     @dr.syntax
     def _spread(self, pos, group, inverse, δF, δdiv):
         corner = self._corner(pos)
-        pairs = 9 * self.side**2 * self.looks
+        pairs = REACH**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field adjoint"):
             number, WA, W, slope = self._pair(pos, corner, group, i)

@@ -54,6 +54,7 @@ class WarpSettings:
 
     def __init__(self, rays, kappa, exponent, antithetic=False, debiased=True, contrast=1.0):
         self.rays, self.kappa, self.exponent = rays, kappa, exponent
+        self.power = int(exponent) if exponent == int(exponent) else exponent  # whole ones are multiplied out
         self.antithetic, self.debiased = antithetic, debiased
         self.contrast = contrast
 
@@ -163,7 +164,7 @@ class WarpField(Field):
                 normal, d, gain = chart.vector(0), mi.Vector3f(ray.d), mi.Float(1)
                 e = dr.exp(q)
                 bottom = dr.maximum(e - 1 + self.measure.eval(ray, pi, si).B, FLOOR)
-                W = dr.power(bottom, -S.exponent) * e
+                W = dr.power(1 / bottom, S.power) * e
                 slope = offset * (chart.kappa * S.exponent * e / bottom)
             something |= pi.is_valid()
             rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, d, *hit_values(pi))
@@ -197,7 +198,7 @@ class WarpField(Field):
         q, dq = chart.kappa * drop, (n - chart.d * height) * (chart.kappa * height / cos)
         on = active & self.measure.interpolates(si, active & si.is_valid()) & (q < NEAR) & dr.isfinite(q)
         bottom = expm1(q) + FLOOR
-        W = dr.select(on, dr.power(bottom, -self.settings.exponent), 0)
+        W = dr.select(on, dr.power(1 / bottom, self.settings.power), 0)
         slope = dq * (-self.settings.exponent * dr.exp(q) / bottom)
         pi, t = self.measure.on_the_plane(si, h, on)
         row = Row(h - chart.d * cos, n, mi.Vector3f(dr.select(on, slope, 0)), drop, W, mi.Float(1), h, *hit_values(pi))
@@ -219,7 +220,7 @@ class WarpField(Field):
         q, dq = chart.closeness(beside, beside_drop, dr.select(met, n, 0), ALONG)
         q = dr.minimum(q, MOST / self.settings.exponent)
         bottom = expm1(q) + self.settings.contrast * narrow * dr.select(further, 0, nearest.s) + FLOOR
-        W = dr.power(bottom, -self.settings.exponent)
+        W = dr.power(1 / bottom, self.settings.power)
         slope = dq * dr.select(q < MOST / self.settings.exponent, -self.settings.exponent * dr.exp(q) / bottom, 0)
         to = mi.Vector3f(si.p - ray.o)
         t = dr.norm(to)
