@@ -26,8 +26,8 @@ from .motion_fit import constraint
 from .path_state import hit_values
 from .warp import ALONG, FLOOR, MOST, Field, expm1, row_type
 
-SIDE = 3  # points along each side of a pixel
-REACH = 2 * SIDE + 1  # and across the kernel
+SIDE, COARSE = 3, 2  # points along each side of a pixel; where noise hides the difference
+FEW = 64  # samples a pixel below which it does
 SHARED = 16  # samples of a pixel that use the same points
 SPREAD = 0.5  # width of the kernel √(1/κ), pixels
 CAP = 2.0  # C
@@ -68,13 +68,15 @@ class FilmField(Field):
         super().__init__(scene, measure, settings)
         self.low, self.size = mi.Point2f(low), size
         self.spp, self.looks = spp, measure.most_boundaries
-        self.across, self.down = ((n + 2) * SIDE for n in size)  # with a ring of pixels
+        self.side = SIDE if spp >= FEW else COARSE
+        self.reach = 2 * self.side + 1  # cells across the kernel
+        self.across, self.down = ((n + 2) * self.side for n in size)  # with a ring of pixels
         self.count = self.across * self.down * -(-spp // SHARED)
         lane = dr.arange(mi.UInt32, self.count * self.looks)
         index, look = lane % self.count, lane // self.count
         cell = mi.Vector2f(mi.Float(index % self.across), mi.Float(index // self.across % self.down))
         jitter = seeded(stream ^ 0x68E31DA4, index).next_2d()
-        points = low - 1 + (cell + jitter) / SIDE
+        points = low - 1 + (cell + jitter) / self.side
         time = mi.Float(camera.sensor.shutter_open())
         wavelength = mi.Float(0.5) if mi.is_spectral else 0
         more = (time, wavelength, mi.Point2f(0.5), mi.Vector2f(0))
@@ -152,8 +154,8 @@ class FilmField(Field):
 
     def _pair(self, pos, corner, group, i):
         """Of point ``i`` of the neighbourhood of ``pos``: number, W A, W and ∂log W."""
-        x, y = corner.x + i % REACH, corner.y + i // REACH % REACH
-        number = (group * self.down + y) * self.across + x + i // REACH**2 * self.count
+        x, y = corner.x + i % self.reach, corner.y + i // self.reach % self.reach
+        number = (group * self.down + y) * self.across + x + i // self.reach**2 * self.count
         a, b = (dr.gather(mi.Vector4f, table, number) for table in (self.places, self.bounds))
         n, met = mi.Vector2f(b.x, b.y), b.w > 0.5
         off = mi.Vector2f(a.x, a.y) - pos
@@ -170,13 +172,13 @@ class FilmField(Field):
 
     def _corner(self, pos):
         """The first cell with a point that may reach ``pos``, counted from the ring."""
-        cell = mi.Point2i(dr.floor((pos - self.low) * SIDE))
-        return mi.Point2u(*(mi.UInt32(dr.clip(cell[k], 0, self.size[k] * SIDE - 1)) for k in range(2)))
+        cell = mi.Point2i(dr.floor((pos - self.low) * self.side))
+        return mi.Point2u(*(mi.UInt32(dr.clip(cell[k], 0, self.size[k] * self.side - 1)) for k in range(2)))
 
     @dr.syntax
     def _sums(self, pos, group):
         corner, S = self._corner(pos), Sums.empty()
-        pairs = REACH**2 * self.looks
+        pairs = self.reach**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field"):
             number, WA, _, slope = self._pair(pos, corner, group, i)
@@ -194,7 +196,7 @@ class FilmField(Field):
     @dr.syntax
     def _spread(self, pos, group, inverse, δF, δdiv):
         corner = self._corner(pos)
-        pairs = REACH**2 * self.looks
+        pairs = self.reach**2 * self.looks
         i = mi.UInt32(0)
         while dr.hint(i < pairs, max_iterations=pairs, label="pbdr film field adjoint"):
             number, WA, W, slope = self._pair(pos, corner, group, i)
