@@ -1,5 +1,6 @@
 """A tiny experiment: a ball whose size and colour are to be recovered."""
 
+import shutil
 from pathlib import Path
 
 import mitsuba as mi
@@ -51,4 +52,13 @@ def write_scene(folder: Path) -> Path:
     (folder / "scene.xml").write_text(SCENE.format(mesh="start.ply", map="grey.exr"))
     (folder / "reference.xml").write_text(SCENE.format(mesh="target.ply", map="bright.exr"))
     (folder / "optimize.toml").write_text(TOML)
+    return folder
+
+
+def cut_short(run: Path, folder: Path, step: int) -> Path:
+    """Copy a run folder as if it had been stopped after ``step``."""
+    shutil.copytree(run, folder)
+    for path in (folder / "checkpoints").glob("step-*"):
+        if int(path.stem.split("-")[1]) > step:
+            path.unlink()
     return folder

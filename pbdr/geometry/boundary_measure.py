@@ -39,7 +39,7 @@ KINDS = {"SDFGrid": FIELD, "Sphere": SPHERE, "Cylinder": CYLINDER, "Disk": DISK}
 NOTHING = 1.5  # s where nothing is hit, and at most
 REACH = 3.0  # widths of the kernel to an outline beyond the face that was hit
 DOUBT = 0.3  # of the way there that is left, as that outline is an estimate
-RIM_STEPS = 5
+RIM_STEPS = 5  # of Newton, to the nearest point of a cylinder's end
 RIM = 0.02  # least |n·d| of a smooth mesh: its contour is where m is 0, not where normals turn away
 
 
@@ -216,7 +216,7 @@ class BoundaryMeasure:
             s = dr.select(met, dr.norm(perpendicular(ray.d, to_boundary)) / si.t, s)
         if self.positions is not None:
             mesh = hit & (kind == MESH)
-            on_mesh, face = self._on_mesh(ray, pi, number, cos, angle, mesh)
+            on_mesh, face = self._on_mesh(ray, pi, cos, angle, mesh)
             B, s = (dr.select(mesh, new, old) for new, old in zip(on_mesh, (B, s)))
         beyond = mi.Bool(False)
         if narrow is not None:
@@ -242,14 +242,11 @@ class BoundaryMeasure:
         """Is it a point of a mesh with normals of its vertices? The plane of its face ends the view from there."""
         number = dr.reinterpret_array(mi.UInt32, si.shape)
         mesh = active & (dr.gather(mi.UInt32, self.tables.kind, number, active) == MESH)
-        row = dr.gather(mi.UInt32, self.tables.first, number, mesh) + si.prim_index
-        return mesh & ((dr.gather(mi.UInt32, self.tables.flags, row, mesh) & 8) == 0)
+        return mesh & ((dr.gather(mi.UInt32, self.tables.flags, self._row(si, mesh), mesh) & 8) == 0)
 
-    def on_the_plane(self, si: Any, d: Any, active: Any) -> tuple[Any, Any]:
-        """(hit, distance) of a point in direction ``d`` on the plane of the face of ``si``, beyond its corners perhaps."""
-        number = dr.reinterpret_array(mi.UInt32, si.shape)
-        row = dr.gather(mi.UInt32, self.tables.first, number, active) + si.prim_index
-        _, _, _, (a, b, c) = self.face(row, active)
+    def on_the_plane(self, si: Any, d: Any, active: Any) -> Any:
+        """Hit (PreliminaryIntersection3f) of a point in direction ``d`` on the plane of the face of ``si``, beyond its corners perhaps."""
+        _, _, _, (a, b, c) = self.face(self._row(si, active), active)
         u, v = b - a, c - a
         t = dr.norm(u) + dr.norm(v)
         q = si.p + d * t - a
@@ -259,7 +256,7 @@ class BoundaryMeasure:
         pi.prim_uv = mi.Point2f((vv * qu - uv * qv) * inverse, (uu * qv - uv * qu) * inverse)
         pi.prim_index, pi.shape, pi.instance = si.prim_index, si.shape, si.instance
         pi.t = dr.select(active, t, dr.inf)
-        return pi, t
+        return pi
 
     def gain(self, ray: Any, pi: Any, si: Any, s: Any, narrow: Any) -> Any:
         """Factor on the motion of a hit that makes it the motion of the outline beside it.
@@ -274,16 +271,20 @@ class BoundaryMeasure:
         near = 1 / dr.square(1 + dr.square(s * narrow))
         return dr.select(pi.is_valid() & (kind == FIELD), 1 + near * (1 / side - 1), 1)
 
+    def _row(self, hit: Any, active: Any) -> Any:
+        """Row of the face that was hit in the tables."""
+        number = dr.reinterpret_array(mi.UInt32, hit.shape)
+        return dr.gather(mi.UInt32, self.tables.first, number, active) + hit.prim_index
+
     def face(self, row: Any, active: Any) -> tuple[Any, Any, Any, list]:
         """(vertices, vertices across the edges, flags, positions of the former) of a row of the tables."""
         index, across = (dr.gather(mi.Vector3u, self.tables.corners, 2 * row + k, active) for k in range(2))
         flags = dr.gather(mi.UInt32, self.tables.flags, row, active)
         return index, across, flags, [dr.gather(mi.Point3f, self.positions, index[k], active) for k in range(3)]
 
-    def _on_mesh(self, ray: Any, pi: Any, number: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Face]:
+    def _on_mesh(self, ray: Any, pi: Any, cos: Any, angle: Any, active: Any) -> tuple[Any, Face]:
         """((B, s), the face)."""
-        row = dr.gather(mi.UInt32, self.tables.first, number, active) + pi.prim_index
-        _, across, flags, p = self.face(row, active)
+        _, across, flags, p = self.face(self._row(pi, active), active)
         flat = (flags & 8) != 0
         distance = (1 - pi.prim_uv.x - pi.prim_uv.y, pi.prim_uv.x, pi.prim_uv.y)
         view = Viewpoint(ray.o)

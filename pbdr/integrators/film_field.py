@@ -24,10 +24,10 @@ from ..sampling.paired import seeded
 from .charts import FilmChart
 from .motion_fit import constraint
 from .path_state import hit_values
-from .warp import ALONG, FLOOR, MOST, Field, expm1, row_type
+from .warp import ALONG, FLOOR, Field, expm1, row_type
 
-SIDE, COARSE = 3, 2  # points along each side of a pixel; where noise hides the difference
-FEW = 64  # samples a pixel below which it does
+SIDES = (2, 3)  # points along each side of a pixel: where noise hides the difference, and
+MANY = 64  # from so many samples a pixel on
 SHARED = 16  # samples of a pixel that use the same points
 SPREAD = 0.5  # width of the kernel √(1/κ), pixels
 CAP = 2.0  # C
@@ -68,7 +68,7 @@ class FilmField(Field):
         super().__init__(scene, measure, settings)
         self.low, self.size = mi.Point2f(low), size
         self.spp, self.looks = spp, measure.most_boundaries
-        self.side = SIDE if spp >= FEW else COARSE
+        self.side = SIDES[spp >= MANY]
         self.reach = 2 * self.side + 1  # cells across the kernel
         self.across, self.down = ((n + 2) * self.side for n in size)  # with a ring of pixels
         self.count = self.across * self.down * -(-spp // SHARED)
@@ -163,11 +163,11 @@ class FilmField(Field):
         k, slope = dr.square(near.x * near.y), 4 * off / dr.maximum(near, 1e-6)
         to = dr.select(met, mi.Vector2f(a.z, a.w) - pos, off)
         q, dq = self.chart.closeness(to, mi.Float(0), n, ALONG)
-        q = dr.minimum(q, MOST / self.settings.exponent)
+        q = dr.minimum(q, self.settings.farthest)
         y = expm1(q) + b.z
         W = k * dr.power(1 / y + 1 / CAP, self.settings.power)
         steep = self.settings.exponent * dr.exp(q) / (y * (1 + y / CAP))
-        slope -= dq * dr.select(q < MOST / self.settings.exponent, steep, 0)
+        slope -= dq * dr.select(q < self.settings.farthest, steep, 0)
         return number, constraint(n, mi.Matrix2f(0), TANGENT) * W, W, slope
 
     def _corner(self, pos):

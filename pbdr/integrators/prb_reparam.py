@@ -187,8 +187,8 @@ class ReparamIntegrator(PathIntegrator):
                 f"prb_reparam: geometry derivatives need max_depth <= {MOST_VERTICES} (a path is kept as a"
                 " whole); set max_depth in the scene."
             )
-        measure = BoundaryMeasure(scene, self.tables)
         warn_of_unfollowed_terms(scene)
+        measure = BoundaryMeasure(scene, self.tables)
         field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)
         traits = SceneTraits(scene)
         for number, camera in enumerate(cameras(sensor)):

@@ -55,6 +55,7 @@ class WarpSettings:
     def __init__(self, rays, kappa, exponent, antithetic=False, debiased=True, contrast=1.0):
         self.rays, self.kappa, self.exponent = rays, kappa, exponent
         self.power = int(exponent) if exponent == int(exponent) else exponent  # whole ones are multiplied out
+        self.farthest = MOST / exponent  # largest q
         self.antithetic, self.debiased = antithetic, debiased
         self.contrast = contrast
 
@@ -138,7 +139,7 @@ class WarpField(Field):
         S = self.settings
         count = dr.select(active, mi.UInt32(S.rays), 0)
         Row = row_type(chart.vector)
-        rows = dr.alloc_local(Row, S.rays + 1, value=dr.zeros(Row))
+        rows = dr.alloc_local(Row, self._most(chart), value=dr.zeros(Row))
         Z = MotionFit.empty(chart, count)
         i = mi.UInt32(0)
         previous = chart.vector(0)
@@ -184,6 +185,10 @@ class WarpField(Field):
     def _sees_horizons(self, chart):
         return self.settings.debiased and getattr(chart, "si", None) is not None and self.measure.tables.bent > COARSE
 
+    def _most(self, chart):
+        """Number of rows."""
+        return self.settings.rays + int(self._sees_horizons(chart))
+
     def _horizon(self, chart, Row, active):
         """The boundary that no ray has to find: where the plane of a face ends what its interpolated normals see.
 
@@ -200,10 +205,9 @@ class WarpField(Field):
         bottom = expm1(q) + FLOOR
         W = dr.select(on, dr.power(1 / bottom, self.settings.power), 0)
         slope = dq * (-self.settings.exponent * dr.exp(q) / bottom)
-        pi, t = self.measure.on_the_plane(si, h, on)
-        row = Row(h - chart.d * cos, n, mi.Vector3f(dr.select(on, slope, 0)), drop, W, mi.Float(1), h, *hit_values(pi))
-        row.t = dr.select(on, t, dr.inf)
-        return row
+        slope = mi.Vector3f(dr.select(on, slope, 0))
+        there = hit_values(self.measure.on_the_plane(si, h, on))
+        return Row(h - chart.d * cos, n, slope, drop, W, mi.Float(1), h, *there)
 
     def _found(self, chart, ray, pi, si, offset, drop):
         """What a hit tells of the boundary beside it: (the point whose motion counts as a hit, n, direction and distance
@@ -218,10 +222,10 @@ class WarpField(Field):
         beside, beside_drop = chart.toward(ray, si.p)
         beside, beside_drop = dr.select(met, beside, offset), dr.select(met, beside_drop, drop)
         q, dq = chart.closeness(beside, beside_drop, dr.select(met, n, 0), ALONG)
-        q = dr.minimum(q, MOST / self.settings.exponent)
+        q = dr.minimum(q, self.settings.farthest)
         bottom = expm1(q) + self.settings.contrast * narrow * dr.select(further, 0, nearest.s) + FLOOR
         W = dr.power(1 / bottom, self.settings.power)
-        slope = dq * dr.select(q < MOST / self.settings.exponent, -self.settings.exponent * dr.exp(q) / bottom, 0)
+        slope = dq * dr.select(q < self.settings.farthest, -self.settings.exponent * dr.exp(q) / bottom, 0)
         to = mi.Vector3f(si.p - ray.o)
         t = dr.norm(to)
         return pi, n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
@@ -230,7 +234,7 @@ class WarpField(Field):
     def _totals(self, chart, rows, Z):
         A = Slopes(chart.vector(0), chart.vector(0), chart.vector(0))
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr slopes"):
+        while dr.hint(i < Z.count, max_iterations=self._most(chart), label="pbdr slopes"):
             row = rows[i]
             A.weights += Z.pull(row, Z.inverse @ row.slope)
             if dr.hint(self.settings.debiased, mode="scalar"):
@@ -248,10 +252,13 @@ class WarpField(Field):
 
     def _score(self, chart, row, i):
         """∂log of the density of ray ``i``; a horizon is not drawn."""
-        return row.offset * dr.select(i < self.settings.rays, chart.kappa * self._scale(i), 0)
+        score = chart.kappa * self._scale(i)
+        return row.offset * (dr.select(i < self.settings.rays, score, 0) if self._sees_horizons(chart) else score)
 
-    def _across(self, i, row, v):
+    def _across(self, chart, i, row, v):
         """What counts of the motion of row ``i``, and of its adjoint: of a horizon that across it."""
+        if not self._sees_horizons(chart):
+            return v
         return dr.select(i < self.settings.rays, v, row.normal * dr.dot(row.normal, v))
 
     def _coefficient(self, chart, row, i, Z, A):
@@ -282,9 +289,9 @@ class WarpField(Field):
     def _forward(self, chart, rows, Z, A):
         V, div = chart.vector(0), mi.Float(0)
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr warp"):
+        while dr.hint(i < Z.count, max_iterations=self._most(chart), label="pbdr warp"):
             row = rows[i]
-            v = self._across(i, row, self._velocity(chart, row))
+            v = self._across(chart, i, row, self._velocity(chart, row))
             V += Z.pull(row, v)
             div += dr.dot(self._coefficient(chart, row, i, Z, A), v)
             i += 1
@@ -295,10 +302,10 @@ class WarpField(Field):
         δo = mi.Vector3f(0)
         δV = chart.vector(Z.inverse @ δV)
         i = mi.UInt32(0)
-        while dr.hint(i < Z.count, max_iterations=self.settings.rays + 1, label="pbdr warp adjoint"):
+        while dr.hint(i < Z.count, max_iterations=self._most(chart), label="pbdr warp adjoint"):
             row = rows[i]
             b = self._coefficient(chart, row, i, Z, A)
-            δv = self._across(i, row, Z.pull(row, δV) + δdiv * b)
+            δv = self._across(chart, i, row, Z.pull(row, δV) + δdiv * b)
             δo += self._velocity_adjoint(chart, row, δv)
             i += 1
         return δo

@@ -11,7 +11,7 @@ from pathlib import Path
 import mitsuba as mi
 import numpy as np
 import pytest
-from tiny_scene import write_scene
+from tiny_scene import cut_short, write_scene
 
 import pbdr
 from pbdr.optimization import checkpoint
@@ -43,13 +43,7 @@ def test_run_folder(whole):
 
 
 def test_resumed_run_is_the_uninterrupted_run(scene_folder, whole, tmp_path):
-    import shutil
-
-    folder = tmp_path / "cut"
-    shutil.copytree(whole.folder, folder)
-    for path in (folder / "checkpoints").glob("step-*"):
-        if int(path.stem.split("-")[1]) > 2:
-            path.unlink()
+    folder = cut_short(whole.folder, tmp_path / "cut", 2)
     again = pbdr.resume(folder, quiet=True)
     for key, value in whole.values.items():
         assert (again.values[key] == value).all(), key
