@@ -42,16 +42,25 @@ class Problem:
         if self.lighting is not None and self.lit is not None:
             self.lighting.turn_on(self.lit[image])
 
+    @property
+    def views(self) -> list[int]:
+        """The first image of each sensor: several illuminations share what is recorded and learned of it."""
+        first: dict[int, int] = {}
+        for image, sensor in enumerate(self.sensors):
+            first.setdefault(id(sensor), image)
+        return list(first.values())
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a resumed run needs: parameters, optimizers, what the integrator learned."""
-        learned = self.integrator.state(self.sensors) if hasattr(self.integrator, "state") else {}
+        sensors = [self.sensors[k] for k in self.views]
+        learned = self.integrator.state(sensors) if hasattr(self.integrator, "state") else {}
         return {**self.collection.state(), **learned}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Inverse of `state`, bit for bit."""
         self.collection.restore(arrays)
         if hasattr(self.integrator, "restore"):
-            self.integrator.restore(self.sensors, arrays)
+            self.integrator.restore([self.sensors[k] for k in self.views], arrays)
 
 
 def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) -> None:
@@ -61,10 +70,8 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
     as if it had not stopped. Callbacks may read, not change: `before_step(i)`,
     `after_step(i, record)`, `after_run()`.
     """
-    step: dict[int, Any] = {}  # by sensor: an illumination is an input of a recording
-    for view, sensor in enumerate(problem.sensors):
-        if id(sensor) not in step:
-            step[id(sensor)] = differentiate(problem, view, schedule)
+    # By sensor: an illumination is an input of a recording.
+    step = {id(problem.sensors[k]): differentiate(problem, k, schedule) for k in problem.views}
     for i in range(first, schedule.iterations):
         start, cpu = time.perf_counter(), time.process_time()
         for callback in callbacks:
@@ -147,8 +154,9 @@ def prepare(problem: Problem) -> None:
     """
     problem.collection.detach()
     problem.params.update()
-    for view, sensor in enumerate(problem.sensors):
+    for view in problem.views:
         problem.light(view)
+        sensor = problem.sensors[view]
         image = mi.render(problem.scene, problem.params, sensor=sensor, integrator=problem.integrator, spp=1)
         dr.backward(dr.sum(image, axis=None))
 
