@@ -45,8 +45,8 @@ class Subsurface(mi.BSDF):
         scale: factor on the coefficients, or divisor of the radius (default 1).
 
     `prb_edge` and `prb_reparam` carry light through the object, and differentiate all parameters (of
-    photon_beam_diffusion: not g and eta; of random_walk: not eta). `prb_edge` has the derivatives of shapes, too, under lights that are
-    not point-like, where the sensor and objects with a random_walk rest; others are refused. Other integrators, and a
+    photon_beam_diffusion: not g and eta; of random_walk: not eta), and those of shapes under lights that are not
+    point-like, where the sensor and objects with a random_walk rest; others are refused. Other integrators, and a
     material inside another BSDF (``twosided``, ``mask``, ...), see the local form; one warning says so.
     Profiles are those of a plane: on thin or strongly curved parts they lose light. Objects must be
     closed, each a shape of its own.

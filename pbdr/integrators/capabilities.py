@@ -68,6 +68,7 @@ REPARAM = Capabilities(
     primary_visibility=True,
     indirect_visibility=True,
     subsurface=True,
+    subsurface_geometry=True,
     distance_fields=True,
     sensors=PROJECTIVE,
 )

@@ -78,9 +78,9 @@ def trace(
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
+    moves = not primal or record is not None  # the motion of points may be asked for
     limit = max_depth if segments is None else segments
-    most = 2 * max_depth if translucent and max_depth > 0 else max_depth
-    while dr.hint(s.active, max_iterations=most, label=f"pbdr path ({mode.name})"):
+    while dr.hint(s.active, max_iterations=traits.most_vertices(max_depth), label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
         # ------------------------- Current vertex -------------------------
@@ -140,11 +140,13 @@ def trace(
             bs, weight = bsdf.sample(context, si, u1, u2, active_next)
 
         # ------------------------- BSDF sample (detached) -------------------------
+        jump = None
         if dr.hint(translucent, mode="scalar"):
             bs, weight = visit.choose(bs, weight, u2)
             entering = active_next & ~visit.coat
-            entry = step.enter(scene, si, bsdf, visit, us, traits.moving and not primal, entering)
+            entry = step.enter(scene, si, bsdf, visit, us, traits.moving and moves, entering)
             weight = dr.select(entering, entry.weight, weight)
+            jump = (entry, entering)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
         delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
         black = (weight == 0) & (bs.pdf > 0)
@@ -179,7 +181,7 @@ def trace(
         active_next &= ~roulette | (sampler.next_1d() < survival)
         if dr.hint(record is not None, mode="scalar"):
             record.put(
-                s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2)
+                s, β, emission + direct, weight * boost, boost, active_em & dr.any(em_weight != 0), (u_em, u1, u2), jump
             )
         traced = active_next
         if dr.hint(translucent, mode="scalar"):

@@ -94,6 +94,10 @@ class SceneTraits:
         self.subsurface = SubsurfaceStep(materials) if materials else None
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
 
+    def most_vertices(self, max_depth: int) -> int:
+        """Of a path of ``max_depth`` segments: points where light enters an object have no segment of their own."""
+        return max_depth if self.subsurface is None or max_depth < 0 else 2 * max_depth
+
 
 def hit_fields() -> dict[str, Any]:
     """Fields of a hit in thread-local memory (which cannot hold the Bool of an intersection record)."""
@@ -121,16 +125,22 @@ def hit_of(row: Any) -> Any:
     return pi
 
 
-def vertex_type() -> Any:
+def vertex_type(translucent: bool) -> Any:
     """A vertex of a `PathRecord`: all that is needed to evaluate it again, with derivatives.
 
     o, d: the segment that led to it. β: throughput. own: emission and direct light.
     weight: of the BSDF sample, with ``boost`` of Russian roulette. u_em, u1, u2: random numbers.
-    pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden.
+    pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden. depth: of the path.
+
+    In scenes with translucent objects: entered, near: as in `PathState`. entering: the next vertex is where light has
+    entered; N, T, slope: of a walk to there.
     """
     f, f2, f3, spectrum, flag = mi.Float, mi.Point2f, mi.Vector3f, mi.Spectrum, mi.UInt32
     fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
+    fields["depth"] = flag
+    if translucent:
+        fields |= {"entered": flag, "near": f, "entering": flag, "N": flag, "T": f, "slope": spectrum}
     return make_dataclass("Vertex", list(fields.items()))
 
 
@@ -143,15 +153,28 @@ class PathRecord:
     Vertex: Any
 
     @staticmethod
-    def of(size: int) -> PathRecord:
-        Vertex = vertex_type()
-        return PathRecord(dr.alloc_local(Vertex, size, value=dr.zeros(Vertex)), mi.UInt32(0), Vertex)
+    def of(traits: SceneTraits, max_depth: int) -> PathRecord:
+        """For paths of ``max_depth`` segments."""
+        Vertex = vertex_type(traits.subsurface is not None)
+        return PathRecord(
+            dr.alloc_local(Vertex, traits.most_vertices(max_depth), value=dr.zeros(Vertex)), mi.UInt32(0), Vertex
+        )
 
-    def put(self, s: PathState, β: Any, own: Any, weight: Any, boost: Any, visible: Any, u: tuple) -> None:
-        """Keep the current vertex; ``s`` still knows the one before."""
+    def put(
+        self, s: PathState, β: Any, own: Any, weight: Any, boost: Any, visible: Any, u: tuple, jump: tuple | None
+    ) -> None:
+        """Keep the current vertex; ``s`` still knows the one before. ``jump``: (`Entry`, whether it is next)."""
+        more = ()
+        if jump is not None:
+            entry, entering = jump
+            walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0))
+            if entry.path is not None:
+                walk = entry.path.N, entry.path.T, entry.path.slope
+            flags = (dr.select(x, mi.UInt32(1), 0) for x in (s.entered, entering))
+            more = next(flags), s.near, next(flags), *walk
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
             dr.select(s.delta_prev, mi.UInt32(1), 0), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
-            dr.select(visible, mi.UInt32(1), 0),
+            dr.select(visible, mi.UInt32(1), 0), s.depth, *more,
         )  # fmt: skip
         self.count += 1

@@ -57,9 +57,8 @@ class EdgeIntegrator(PathIntegrator):
         self.guides: dict = {}
         self.seen: list = []  # the sensors that ``guides`` knows: alive, so that each has its own id
 
-    def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
-        sensor = get_sensor(scene, sensor)
-        result = super().render_forward(scene, params, sensor, seed, spp)
+    def _forward(self, scene, sensor, seed, spp):
+        result = super()._forward(scene, sensor, seed, spp)
         for records in self._boundaries(scene, sensor, seed, spp, forward=True):
             result += boundary_forward(sensor, records)
         return result

@@ -115,7 +115,7 @@ class ReparamIntegrator(PathIntegrator):
                 F, div = self._film_forward(field, wave)
                 with dr.resume_grad():
                     o, d = self._follow(camera, wave, F)
-                record = PathRecord.of(self.max_depth)
+                record = PathRecord.of(sweep.traits, self.max_depth)
                 L, valid = self._radiance(scene, wave, record)
                 δL = sweep.forward(wave.ray, record, o, d)
                 dr.eval(L, δL, F, div, valid)
@@ -138,7 +138,7 @@ class ReparamIntegrator(PathIntegrator):
             adjoint = film.adjoint(grad_in, film.expected_weight)
             for camera, field, sweep, wave, rim in self._waves(scene, sensor, seed, spp):
                 δL = film.read_radiance(adjoint, wave.pos, wave.weight / spp, wave.ray.wavelengths, mi.Bool(True))
-                record = PathRecord.of(self.max_depth)
+                record = PathRecord.of(sweep.traits, self.max_depth)
                 L, valid = self._radiance(scene, wave, record)
                 δo, δd = sweep.backward(wave.ray, record, δL)
                 dr.eval(L, valid, δo, δd)
@@ -230,7 +230,7 @@ class ReparamIntegrator(PathIntegrator):
         """Fill the means that ``sweep`` subtracts, from ``count`` independent paths per pixel."""
         stream = stream ^ 0x3C6EF372
         pos, rng = _all_over(low, size, stream, count)
-        record = PathRecord.of(self.max_depth)
+        record = PathRecord.of(sweep.traits, self.max_depth)
         wave = self._wave(camera, pos, mi.Vector2f(0), rng, stream)
         self._radiance(scene, wave, record)
         sweep.learn(record, pos - low)

@@ -15,6 +15,7 @@ import mitsuba as mi
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.sensors import get_sensor, sensor_moves
+from ..scene.tangents import settled
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -138,7 +139,11 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
-        require_followed(scene, sensor, self.capabilities.subsurface_geometry)
+        with settled(scene):
+            return self._forward(scene, sensor, seed, spp)
+
+    def _forward(self, scene, sensor, seed, spp):
+        require_followed(scene, sensor)
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
@@ -149,7 +154,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
-        require_followed(scene, sensor, self.capabilities.subsurface_geometry)
+        require_followed(scene, sensor)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):

@@ -17,10 +17,14 @@ from types import SimpleNamespace
 import drjit as dr
 import mitsuba as mi
 
+from ..bssrdfs.random_walk import Walk
 from ..sampling.paired import seeded
+from ..scene.shapes import follow
 from . import path_terms as terms
 from .charts import SphereChart
+from .entry_motion import entry_point
 from .path_state import hit_of
+from .subsurface_step import Entry
 
 ONCE = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad  # the scene keeps its tangents
 
@@ -43,6 +47,9 @@ class ReparameterizedPath:
     ):
         self.scene, self.traits, self.field, self.kappa = scene, traits, field, kappa
         self.max_depth, self.warp_depth, self.hide_emitters = max_depth, warp_depth, hide_emitters
+        self.step = traits.subsurface
+        self.context = mi.BSDFContext() if self.step is None else self.step.context
+        self.most = traits.most_vertices(max_depth)
         self.seed = seed
         self.incident, self.pos = incident, pos
 
@@ -55,7 +62,7 @@ class ReparameterizedPath:
         δL = mi.Spectrum(0)
         o, d = mi.Vector3f(o), mi.Vector3f(d)
         k = mi.UInt32(0)
-        while dr.hint(k < record.count, max_iterations=self.max_depth, label="pbdr forward sweep"):
+        while dr.hint(k < record.count, max_iterations=self.most, label="pbdr forward sweep"):
             v = self._vertex(ray, record, k, radiance[k + 1])
             x = self._point_forward(v, o, d)
             Vw, div_w = self.field.forward(SphereChart(v.si, v.w, self.kappa, x), seeded(self.seed, 2 * k), v.warp_w)
@@ -74,7 +81,7 @@ class ReparameterizedPath:
         L = mi.Spectrum(0)
         δo, δd = mi.Vector3f(0), mi.Vector3f(0)
         k = mi.UInt32(record.count)
-        while dr.hint(k > 0, max_iterations=self.max_depth, label="pbdr backward sweep"):
+        while dr.hint(k > 0, max_iterations=self.most, label="pbdr backward sweep"):
             k -= 1
             v = self._vertex(ray, record, k, L)
             δo_now, δd_now, δw, δe, div_w, div_e = self._vertex_backward(v, δL, δd)
@@ -92,10 +99,10 @@ class ReparameterizedPath:
     @dr.syntax
     def _radiance(self, record):
         """What each vertex sends back along its segment: dr.Local of Spectrum, one more than vertices."""
-        radiance = dr.alloc_local(mi.Spectrum, self.max_depth + 1, value=mi.Spectrum(0))
+        radiance = dr.alloc_local(mi.Spectrum, self.most + 1, value=mi.Spectrum(0))
         L = mi.Spectrum(0)
         k = mi.UInt32(record.count)
-        while dr.hint(k > 0, max_iterations=self.max_depth, label="pbdr radiance"):
+        while dr.hint(k > 0, max_iterations=self.most, label="pbdr radiance"):
             k -= 1
             row = record.rows[k]
             L = row.own + row.weight * L
@@ -107,7 +114,7 @@ class ReparameterizedPath:
         """Add paths of a pass of their own to ``incident``."""
         radiance = self._radiance(record)
         k = mi.UInt32(0)
-        while dr.hint(k + 1 < record.count, max_iterations=self.max_depth, label="pbdr incident radiance"):
+        while dr.hint(k + 1 < record.count, max_iterations=self.most, label="pbdr incident radiance"):
             self.incident.add(pos, k, radiance[k + 1])
             k += 1
 
@@ -125,17 +132,25 @@ class ReparameterizedPath:
         v.prev = SimpleNamespace(pdf_prev=row.pdf, delta_prev=row.delta != 0, it_prev=dr.zeros(mi.Interaction3f))
         v.prev.it_prev.p, v.prev.it_prev.n = mi.Point3f(row.p), mi.Normal3f(row.n)
         v.prev.it_prev.time, v.prev.it_prev.wavelengths = ray.time, ray.wavelengths
-        going_on = (k + 1 < self.max_depth) & si.is_valid()
+        going_on = (row.depth + 1 < self.max_depth) & si.is_valid()
         v.last = ~(going_on & (k + 1 < record.count))
+        v.entered, v.entering = mi.Bool(False), mi.Bool(False)
+        if self.step is not None:
+            v.entered, v.entering = row.entered != 0, ~v.last & (row.entering != 0)
+            v.before = record.rows[dr.select(v.entered, k, 1) - 1]
+            v.entry = self._entry(row, record.rows[k + dr.select(v.entering, mi.UInt32(1), 0)], ray, v.entering)
         v.active_em = going_on & (row.visible != 0)
         v.ds, v.em_weight = self.scene.sample_emitter_direction(si, row.u_em, False, v.active_em)
         v.active_em &= v.ds.pdf != 0
-        v.bs, _ = bsdf.sample(mi.BSDFContext(), si, row.u1, row.u2, ~v.last)
+        v.bs, _ = bsdf.sample(self.context, si, row.u1, row.u2, ~v.last)
+        if self.step is not None:
+            visit = self.step.visit(si, bsdf, v.entered, row.u1, going_on)
+            v.bs, _ = visit.choose(v.bs, mi.Spectrum(1), row.u2)
         v.null = mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Null)
-        v.specular = ~v.last & mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Delta)
+        v.specular = ~v.last & ~v.entering & mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Delta)
         v.w, v.e = si.to_world(v.bs.wo), v.ds.d
-        follows = k + 1 < self.warp_depth
-        v.warp_w = ~v.last & ~v.specular & follows
+        follows = row.depth + 1 < self.warp_depth
+        v.warp_w = ~v.last & ~v.entering & ~v.specular & follows
         v.mean = mi.Spectrum(0)
         if self.incident is not None:
             v.mean = self.incident.at(self.pos, k, v.warp_w)
@@ -145,14 +160,39 @@ class ReparameterizedPath:
         v.e = dr.select(v.active_em, v.e, mi.Vector3f(0, 0, 1))
         return v
 
+    def _entry(self, row, following, ray, active):
+        """Where light has entered the object that is left at ``row``."""
+        probe = mi.Ray3f(ray)
+        probe.o, probe.d = mi.Point3f(following.o), following.d
+        pi = hit_of(following)
+        p = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, active).p
+        entry = Entry(probe, pi, p, mi.Spectrum(0), following.near)
+        entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope)
+        return entry
+
     def _segment(self, v, o, d):
-        """The segment with leaves for origin and direction, whose tangents are given."""
-        leaf_o, leaf_d = mi.Vector3f(v.row.o), mi.Vector3f(v.row.d)
+        """The segment with leaves for the vertex before and for the direction, whose tangents are given.
+
+        No segment leads to where light has entered an object: the probe to there follows the point.
+        """
+        start = mi.Vector3f(v.row.o)
+        if self.step is not None:
+            probe = mi.Ray3f(v.segment)
+            probe.o, probe.d = mi.Point3f(v.before.o), v.before.d
+            pi = hit_of(v.before)
+            x_o = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, v.entered)
+            start = dr.select(v.entered, mi.Vector3f(x_o.p), start)
+        leaf_o, leaf_d = mi.Vector3f(dr.detach(start)), mi.Vector3f(v.row.d)
         dr.enable_grad(leaf_o, leaf_d)
         dr.set_grad(leaf_o, o)
         dr.set_grad(leaf_d, d)
         segment = mi.Ray3f(v.segment)
         segment.o, segment.d = mi.Point3f(leaf_o), leaf_d
+        if self.step is not None:
+            x_i = follow(v.pi, v.segment, v.entered)
+            p, _ = entry_point(x_i, SimpleNamespace(p=mi.Point3f(leaf_o)), follow(pi, probe, v.entered), v.row.near)
+            segment.o = dr.select(v.entered, dr.replace_grad(mi.Point3f(v.row.o), p), segment.o)
+            segment.d = dr.select(v.entered, v.row.d, segment.d)
         return leaf_o, leaf_d, segment
 
     def _point(self, v, o, d):
@@ -196,46 +236,62 @@ class ReparameterizedPath:
     def _graph(self, v, o, d, Vw, Ve):
         """What vertex ``v`` adds to the image, attached to its segment, its directions and the scene."""
         g = SimpleNamespace()
-        context = mi.BSDFContext()
         g.o, g.d, segment = self._segment(v, o, d)
         g.w, g.e = mi.Vector3f(v.w), mi.Vector3f(v.e)
         dr.enable_grad(g.w, g.e)
         dr.set_grad(g.w, Vw)
         dr.set_grad(g.e, Ve)
         si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
-        emits = mi.Bool(True)
+        emits = ~v.entered
         if self.hide_emitters:
-            emits = (v.k > 0) | v.si.is_valid()
+            emits &= (v.k > 0) | v.si.is_valid()
         g.emission = v.row.β * dr.select(emits, terms.emitted(self.scene, si, v.prev, emits), 0)
 
         # Toward the emitter.
         direction, weight = self._emitter(v, si, g.e)
         wo = si.to_local(direction)
-        f, pdf = v.bsdf.eval_pdf(context, si, wo, v.active_em)
+        f, pdf = v.bsdf.eval_pdf(self.context, si, wo, v.active_em)
+        if self.step is not None:
+            visit = self.step.visit(si, v.bsdf, v.entered, v.row.u1, v.active_em | ~v.last)
+            f, pdf = visit.evaluate(wo, f, pdf)
         mis = dr.select(v.ds.delta, 1, terms.mis_weight(v.ds.pdf, pdf))
         g.direct = dr.select(v.active_em, v.row.β * mis * f * weight, 0)
 
         # Along the BSDF sample.
         go = ~v.last
-        f = v.bsdf.eval(context, si, si.to_local(g.w), go)
+        wo = si.to_local(g.w)
+        f = v.bsdf.eval(self.context, si, wo, go)
+        if self.step is not None:
+            f, _ = visit.evaluate(wo, f, mi.Float(1))
         g.turned = mi.Vector3f(0, 0, 1)
         if self.traits.delta_bsdfs or self.traits.null_bsdfs:
-            bs, weight = v.bsdf.sample(context, si, v.row.u1, v.row.u2, v.specular)
-            f = dr.select(v.specular, weight, f)
+            bs, weight = v.bsdf.sample(self.context, si, v.row.u1, v.row.u2, v.specular)
+            f = dr.select(v.specular, weight if self.step is None else weight / visit.share, f)
             g.turned = dr.select(v.specular, si.to_world(bs.wo), g.turned)
             if self.traits.null_bsdfs:
                 straight = v.specular & v.null
                 f = dr.select(straight, v.bsdf.eval_null_transmission(si, straight), f)
                 g.turned = dr.select(straight, g.d, g.turned)
         inv_pdf = v.row.boost * dr.select(v.specular, 1, dr.rcp(v.bs.pdf))
-        weight = dr.select(go, v.row.β * inv_pdf, 0)
+        weight = dr.select(go & ~v.entering, v.row.β * inv_pdf, 0)
         g.scattered = weight * v.L * f
         g.spread = weight * (v.L - v.mean) * f
         if self.incident is not None:
             # The control variate follows the direction alone.
-            moved, held = (v.bsdf.eval(context, v.si, v.si.to_local(w), v.warp_w) for w in (g.w, v.w))
+            moved, held = (self._value(v, v.si.to_local(w)) for w in (g.w, v.w))
             g.scattered -= dr.replace_grad(mi.Spectrum(0), weight * v.mean * (moved - held))
+        if self.step is not None:
+            value = self.step.value(si, v.bsdf, visit, v.entry, (v.pi, v.segment), False, v.entering)
+            through = v.row.β * v.row.weight * v.L * dr.relative_grad(value)
+            g.scattered += dr.select(v.entering, through, 0)
         return g
+
+    def _value(self, v, wo):
+        """The BSDF toward ``wo``, with vertex and material at rest."""
+        f = v.bsdf.eval(self.context, v.si, wo, v.warp_w)
+        if self.step is not None:
+            f, _ = self.step.visit(v.si, v.bsdf, v.entered, v.row.u1, v.warp_w).evaluate(wo, f, mi.Float(1))
+        return f
 
     def _emitter(self, v, si, e):
         """(direction, weight) of the emitter sample: along ``e`` to where that meets the emitter."""

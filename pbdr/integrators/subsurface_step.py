@@ -40,11 +40,8 @@ def subsurface_materials(scene: Any) -> list[Any]:
     return [s.bsdf() for s in translucent_shapes(scene)]
 
 
-def require_followed(scene: Any, sensor: Any, edges: bool) -> None:
+def require_followed(scene: Any, sensor: Any) -> None:
     """Refuse derivatives of geometry that a scene with translucent objects would get wrong.
-
-    Args:
-        edges: the integrator samples edges.
 
     Raises:
         UnsupportedError: names what moves, and what the integrator cannot follow.
@@ -55,11 +52,6 @@ def require_followed(scene: Any, sensor: Any, edges: bool) -> None:
     point_like = any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters())
     names = [k for k, moves in {"a shape": shapes, "the sensor": camera, "a light": lights}.items() if moves]
     who = " and ".join(names)
-    if names and not edges:
-        raise UnsupportedError(
-            f"{who} moves in a scene with a subsurface material: prb_reparam has no derivative of what is seen through"
-            " the material. Use prb_edge."
-        )
     if camera:
         raise UnsupportedError(
             "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
@@ -207,8 +199,11 @@ class Visit:
 
     def leaves_as(self, wo: Any) -> Any:
         """S_w(ω) cosθ."""
-        cos = dr.maximum(mi.Frame3f.cos_theta(wo), 0)
-        return (1 - self.fresnel(wo)) * cos / (dr.pi * (1 - 2 * first_moment(dr.rcp(self.eta))))
+        cos = mi.Frame3f.cos_theta(wo)
+        above = cos > 0  # the slope of F at 0 is not finite
+        wo = dr.select(above, wo, mi.Vector3f(0, 0, 1))
+        value = (1 - self.fresnel(wo)) * cos / (dr.pi * (1 - 2 * first_moment(dr.rcp(self.eta))))
+        return dr.select(above, value, 0)
 
     def evaluate(self, wo: Any, f: Any, pdf: Any) -> tuple[Any, Any]:
         """Value (with the cosine) and density for a direction, from those of the BSDF."""

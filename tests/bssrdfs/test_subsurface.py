@@ -9,7 +9,7 @@ import pytest
 
 from pbdr import InputError, UnsupportedError
 from pbdr.bssrdfs.dipole import BetterDipole
-from pbdr.validation.cases import T, diffuse, film, glow, rgb
+from pbdr.validation.cases import CASES, T, diffuse, film, glow, rgb
 from pbdr.validation.compare import gradcheck
 
 BALL = {"type": "sphere"}
@@ -180,12 +180,32 @@ def test_geometry(name):
     assert report.mismatch < 1e-3, report
 
 
-@pytest.mark.parametrize("what", ["sensor", "point light", "prb_reparam", "walk"])
+@pytest.mark.parametrize("name", ["shadow", pytest.param("ball_scale", marks=pytest.mark.slow)])
+def test_geometry_followed_by_a_field(name):
+    """prb_reparam carries what moves from x_o on to x_i."""
+    c = CASES[f"translucent_{name}"]
+    ours, reference = (mi.load_dict({"type": t, "max_depth": 3}) for t in ("prb_reparam", "prb_edge"))
+    more = {"spp": 2048, "fd_spp": 4096} if name == "ball_scale" else {"spp": 256, "fd_spp": 1024}
+    report = gradcheck(
+        c.scene(),
+        c.key,
+        c.direction,
+        integrator=ours,
+        reference=reference,
+        step=c.step,
+        **more,
+        seeds=8,
+        required_error=0.03,
+    )
+    assert not report.significant, report
+    assert report.conclusive, report
+    assert report.mismatch < 1e-3, report
+
+
+@pytest.mark.parametrize("what", ["sensor", "point light", "walk"])
 def test_geometry_that_is_refused(what):
     light = {"type": "point", "position": [1, 4, 1]} if what == "point light" else LAMP
-    s = scene(
-        WALK if what == "walk" else VARIETY["rough"], BALL, what if what == "prb_reparam" else "prb_edge", light=light
-    )
+    s = scene(WALK if what == "walk" else VARIETY["rough"], BALL, light=light)
     params = mi.traverse(s)
     key = "sensor.to_world" if what == "sensor" else "s.to_world"
     θ = mi.Float(0)

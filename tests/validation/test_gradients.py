@@ -143,3 +143,47 @@ def test_frozen_step_gives_the_same_gradient():
     for a, b in zip(plain, replayed):
         assert np.abs(a).max() > 0
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
+
+
+@pytest.mark.parametrize("name", ["self_shadow_area", "receiver_point", "flat_mesh_scale", "translucent_dice_scale"])
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_forward_mode_of_mi_render(name, kind):
+    """`mi.render` differentiates in the middle of a traversal: nothing of what shapes derive may be at rest there."""
+    c = CASES[name]
+    scene, integrator = c.scene(), mi.load_dict({"type": kind, "max_depth": c.max_depth})
+    move = Perturbation(mi.traverse(scene), c.key, c.direction)
+    θ = mi.Float(0)
+    dr.enable_grad(θ)
+    move.set(θ)
+    dr.set_grad(θ, 1)
+    image = mi.render(scene, move.params, integrator=integrator, seed=3, spp=8)
+    forward = float(np.asarray(dr.forward_to(image)).sum())
+    # The scene is as it was: its parameters still hang on θ.
+    θ = mi.Float(0)
+    dr.enable_grad(θ)
+    move.set(θ)
+    getattr(integrator, "forget", lambda: None)()
+    image = mi.render(scene, move.params, integrator=integrator, seed=3, spp=8)
+    dr.backward(dr.sum(image, axis=None))
+    assert forward == pytest.approx(float(dr.grad(θ)[0]), rel=2e-4)
+
+
+def test_a_scene_outlives_forward_mode():
+    """The parameters of a scene hang on what they were computed from, after a forward derivative as before."""
+    c = CASES["receiver_point"]
+    scene, integrator = c.scene(), mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth})
+    move = Perturbation(mi.traverse(scene), c.key, c.direction)
+    gradients = []
+    for forward in (False, True):
+        θ = mi.Float(0)
+        dr.enable_grad(θ)
+        move.set(θ)
+        if forward:
+            dr.set_grad(θ, 1)
+            other = mi.render(scene, move.params, integrator=integrator, seed=4, spp=4)
+            dr.forward_to(other, flags=dr.ADFlag.ClearInterior)
+            dr.clear_grad(θ)
+        integrator.forget()
+        dr.backward(dr.sum(mi.render(scene, move.params, integrator=integrator, seed=3, spp=8), axis=None))
+        gradients.append(float(dr.grad(θ)[0]))
+    assert gradients[1] == pytest.approx(gradients[0], rel=1e-4)

@@ -1,0 +1,51 @@
+"""Tangents of a scene's parameters, carried to all that shapes and sensors keep beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+
+@contextmanager
+def settled(scene: Any) -> Iterator[None]:
+    """Within: whatever is derived from the scene's parameters has its tangent, and hangs on nothing.
+
+    `mi.render` asks for a derivative image in the middle of a traversal, where parameters have their tangents but what is
+    derived from them (inverse transforms, normals, edges) has not. The first of the traversals that a render consists
+    of would carry them there, and use up the edges: all later ones would see shapes at rest. So parameters are replaced
+    by copies, whose tangents are carried on at once, until the render is done.
+    """
+    with dr.resume_grad():
+        params = mi.traverse(scene)
+        attached = {key: params[key] for key in params.keys() if dr.grad_enabled(params[key])}
+        kept = {
+            key: type(value)(value) for key, value in attached.items()
+        }  # assignments reach those of the scene itself
+        for key in [k for k in kept if k.endswith("vertex_normals")]:
+            # Made anew from the positions, unless they have been set.
+            positions = key.removesuffix("vertex_normals") + "vertex_positions"
+            if positions in kept and dr.all(dr.grad(kept[key]) == 0, axis=None):
+                del kept[key]
+        if not kept:
+            yield
+            return
+        copies = {}
+        for key, value in kept.items():
+            copies[key] = copy = dr.detach(value)
+            dr.enable_grad(copy)
+            dr.set_grad(copy, dr.grad(value))
+            params[key] = copy
+        params.update()
+        dr.enqueue(dr.ADMode.Forward, *copies.values())
+        dr.traverse(dr.ADMode.Forward, dr.ADFlag.ClearEdges)
+    try:
+        yield
+    finally:
+        with dr.resume_grad():
+            for key, value in kept.items():
+                params[key] = value
+            params.update()
