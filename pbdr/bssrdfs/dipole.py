@@ -21,14 +21,14 @@ def _flux(z: Any, sigma: Any, r: Any) -> Any:
     return z * (1 + sigma * d) * dr.exp(-sigma * d) / (d * dr.square(d))
 
 
-def _sample_flux(z: Any, sigma: Any, v: Any) -> Any:
-    """The radius beyond which the share ``v`` of `_flux` lies.
+def _sample_flux(z: Any, sigma: Any, v: Any, steps: int = NEWTON) -> Any:
+    """The radius beyond which the share ``v`` of `_flux` lies; a larger one after fewer ``steps``.
 
     That share is (z/d) exp(-σ (d - z)). With d = z exp(x) this is x + σz (exp(x) - 1) = -ln v.
     """
     t, a = -dr.log(v), sigma * z
     x = dr.minimum(t, dr.log(1 + t / dr.maximum(a, 1e-20)))
-    for _ in range(NEWTON):
+    for _ in range(steps):
         grown = a * dr.exp(x)
         x = dr.maximum(x - (x + grown - a - t) / (1 + grown), 0)
     return z * dr.sqrt(2 * dr.sinh(x) * dr.exp(x))  # √(exp(2x) - 1) without cancellation
@@ -67,10 +67,17 @@ class _Dipole:
 
     def sample(self, u: Any) -> Any:
         """A radius for a uniform number in [0, 1); detached."""
+        return self._sample(u, NEWTON)
+
+    def bound(self, u: Any) -> Any:
+        """A radius not much larger than `sample` gives."""
+        return self._sample(u, 1)
+
+    def _sample(self, u: Any, steps: int) -> Any:
         z, image, sigma, real = self._shares()
         first = u < real
         v = 1 - dr.select(first, u / real, (u - real) / dr.maximum(1 - real, 1e-7))
-        return _sample_flux(dr.select(first, z, image), sigma, dr.clip(v, 2.0**-24, 1))
+        return _sample_flux(dr.select(first, z, image), sigma, dr.clip(v, 2.0**-24, 1), steps)
 
     def tail(self, r: Any) -> Any:
         """Share of `sample` beyond ``r``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from .fresnel import first_moment, second_moment
 
 THINNEST = 1e-6  # least reduced extinction that diffusion divides by
 CLEAREST = 1e-8  # and least absorption relative to it
+TRIES = 6  # of an inversion
 STEP = 2e-3  # of the reduced albedo, for a slope
 
 
@@ -28,6 +30,11 @@ class Medium:
     sigma_s: Any
     g: Any
     eta: Any
+
+    @classmethod
+    def of_reduced(cls, albedo: Any, extinction: Any, g: Any, eta: Any) -> Medium:
+        """From α' and σt'."""
+        return cls((1 - albedo) * extinction, albedo * extinction / (1 - g), g, eta)
 
     @property
     def reduced_scattering(self) -> Any:
@@ -63,18 +70,37 @@ def from_albedo(albedo: Any, radius: Any, eta: Any, profile: type, g: Any = 0.0)
     """
     with dr.suspend_grad():
         target, index = dr.detach(albedo), dr.detach(eta)
-        low, high = target * 0, target * 0 + 1
-        for _ in range(26):
-            middle = 0.5 * (low + high)
-            below = profile.reflectance(middle, index) < target
-            low, high = dr.select(below, middle, low), dr.select(below, high, middle)
-        found = 0.5 * (low + high)
+        found = _invert(lambda alpha: profile.reflectance(alpha, index), target)
         slope = _slope(profile, found, index)
-    # One attached Newton step: its value is that of the root, its derivative the implicit one.
-    residual = albedo - profile.reflectance(dr.detach(found), eta)
-    alpha = found + (residual - dr.detach(residual)) / slope
+    # One attached Newton step: its derivative is the implicit one.
+    alpha = found + (albedo - profile.reflectance(found, eta)) / slope
+    alpha = dr.replace_grad(dr.clip(dr.detach(alpha), 0, 1), alpha)
     extinction = dr.rcp(radius)
-    return Medium((1 - alpha) * extinction, alpha * extinction / (1 - g), albedo * 0 + g, albedo * 0 + eta)
+    return Medium.of_reduced(alpha, extinction, albedo * 0 + g, albedo * 0 + eta)
+
+
+def _invert(reflectance: Callable, target: Any) -> Any:
+    """α' of a reflectance that grows with it, by false position (with the Illinois rule) in y = √(1 - α'), in which A is
+    nearly straight."""
+    a, b = target * 0, target * 0 + 1
+    at_a, at_b = reflectance(1 - dr.square(a)) - target, reflectance(1 - dr.square(b)) - target
+    before = None
+    for _ in range(TRIES):
+        y = dr.clip(_crossing(a, at_a, b, at_b), a, b)
+        value = reflectance(1 - dr.square(y)) - target
+        beyond = value > 0  # the root has a larger y
+        if before is not None:
+            at_b = dr.select(beyond & before, 0.5 * at_b, at_b)
+            at_a = dr.select(beyond | before, at_a, 0.5 * at_a)
+        a, at_a = dr.select(beyond, y, a), dr.select(beyond, value, at_a)
+        b, at_b = dr.select(beyond, b, y), dr.select(beyond, at_b, value)
+        before = beyond
+    return 1 - dr.square(dr.clip(_crossing(a, at_a, b, at_b), a, b))
+
+
+def _crossing(a: Any, at_a: Any, b: Any, at_b: Any) -> Any:
+    rise = at_b - at_a
+    return (a * at_b - b * at_a) / dr.select(rise != 0, rise, 1)
 
 
 def to_albedo(medium: Medium, profile: type) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ ALBEDOS, RADII = 100, 96
 FIRST_RADIUS, GROWTH = 2.5e-3, 1.2  # the grid of radii, 0 in front of it
 NEAREST = 1e-6 * FIRST_RADIUS
 DEPTHS = 100  # source depths of a table entry
+FARTHEST = 0.999  # share of what comes back within the radius that bounds samples
 GROWING = 8.0  # how the grid of albedos condenses toward 1
 
 
@@ -45,26 +46,34 @@ class PhotonBeamDiffusion:
         self.extinction = dr.maximum(medium.sigma_a + medium.sigma_s, THINNEST)
         self.alpha = medium.sigma_s / self.extinction
         self.table = BeamTable.of(_number(medium.g), _number(medium.eta))
+        # Once, not in every turn of a loop that evaluates.
+        self.rows = self.table.rows(self.alpha)
+        self.total = self.table.total(self.rows)
 
     def eval(self, r: Any) -> Any:
         """R(r) per unit of area."""
         x = r * self.extinction
-        value = self.table.at(self.alpha, x)
+        value = self.table.at(self.rows, x)
         return value * dr.square(self.extinction) / (2 * dr.pi * dr.maximum(x, NEAREST))
 
     def pdf(self, r: Any) -> Any:
         """Density of `sample` per unit of area, R / A; detached."""
         with dr.suspend_grad():
-            return dr.detach(self.eval(r) / self.effective_albedo())
+            return dr.detach(self.eval(r) / self.total)
 
     def sample(self, u: Any) -> Any:
         """A radius for a uniform number in [0, 1); detached."""
         with dr.suspend_grad():
-            return self.table.invert(dr.detach(self.alpha), u) / dr.detach(self.extinction)
+            return self.table.invert(self.table.rows(dr.detach(self.alpha)), u) / dr.detach(self.extinction)
+
+    def bound(self, u: Any) -> Any:
+        """A radius not much larger than `sample` gives for u ≤ `FARTHEST`."""
+        with dr.suspend_grad():
+            return self.table.farthest(self.rows) / dr.detach(self.extinction)
 
     def effective_albedo(self) -> Any:
         """∫ R 2πr dr."""
-        return self.table.total(self.alpha)
+        return self.total
 
 
 @dataclass
@@ -72,8 +81,9 @@ class BeamTable:
     """2πr R(r) on the grid, and its running integral over r; a dataclass, so that `dr.freeze` finds it."""
 
     radius: Any
-    values: Any
-    running: Any
+    values: Any  # for each radius, and each interval of the albedo, the four rows around it
+    running: Any  # so, too
+    far: Any  # for each interval of the albedo
 
     @classmethod
     def build(cls, g: float, eta: float) -> BeamTable:
@@ -84,7 +94,10 @@ class BeamTable:
         values = np.concatenate([np.zeros((ALBEDOS, 1)), values], 1)
         running = np.cumsum(0.5 * (values[:, 1:] + values[:, :-1]) * np.diff(radius), 1)
         running = np.concatenate([np.zeros((ALBEDOS, 1)), running], 1)
-        return cls(*(mi.Float(x.astype(np.float32).ravel()) for x in (radius, values, running)))
+        far = [np.interp(FARTHEST * row[-1], row, radius) if row[-1] > 0 else 0 for row in running]
+        far = np.maximum(far[:-1], far[1:])
+        packed = (around(table) for table in (values, running))
+        return cls(*(mi.Float(x.astype(np.float32).ravel()) for x in (radius, *packed, far)))
 
     @staticmethod
     def of(g: float, eta: float) -> BeamTable:
@@ -93,8 +106,8 @@ class BeamTable:
 
     # ---------------------------------------------------------------- interpolation
 
-    def _rows(self, alpha: Any) -> list[tuple[Any, Any]]:
-        """Four rows around the albedo and their Catmull-Rom weights."""
+    def rows(self, alpha: Any) -> tuple[Any, tuple]:
+        """The interval of an albedo, and the Catmull-Rom weights of the four rows around it."""
         span = 1 - float(np.exp(-GROWING))
         x = -dr.log(dr.maximum(1 - alpha * span, 1e-7)) / GROWING * (ALBEDOS - 1)
         x = dr.clip(x, 0, ALBEDOS - 1)
@@ -106,27 +119,32 @@ class BeamTable:
             t * (0.5 + t * (2 - 1.5 * t)),
             t * t * (0.5 * t - 0.5),
         )
-        index = type(alpha) if dr.depth_v(alpha) == 1 else None
-        rows = []
-        for k, w in enumerate(weights):
-            row = dr.clip(first + (k - 1), 0, ALBEDOS - 1)
-            rows.append((dr.uint32_array_t(index or type(alpha))(row), w))
-        return rows
+        return dr.uint32_array_t(type(alpha))(first), weights
 
-    def _blend(self, table: Any, alpha: Any, column: Any) -> Any:
-        return sum(w * _gather(table, row * RADII + column) for row, w in self._rows(alpha))
+    @staticmethod
+    def _blend(table: Any, rows: tuple, column: Any) -> Any:
+        interval, weights = rows
+        index = column * (ALBEDOS - 1) + interval
+        if dr.depth_v(index) == 1:
+            return _weighted(table, index, weights)
+        return dr.float_array_t(type(index))(
+            *(_weighted(table, index[k], [w[k] for w in weights]) for k in range(len(index)))
+        )
 
-    def at(self, alpha: Any, x: Any) -> Any:
+    def farthest(self, rows: tuple) -> Any:
+        """Radius within which about `FARTHEST` of what comes back lies."""
+        return _gather(self.far, rows[0])
+
+    def at(self, rows: tuple, x: Any) -> Any:
         """2πx R at a radius in mean free paths."""
-        cell = self._cell(x + alpha * 0)
+        cell = self._cell(x + rows[1][0] * 0)
         low, high = _gather(self.radius, cell), _gather(self.radius, cell + 1)
         t = (x - low) / (high - low)
-        value = dr.lerp(self._blend(self.values, alpha, cell), self._blend(self.values, alpha, cell + 1), t)
+        value = dr.lerp(self._blend(self.values, rows, cell), self._blend(self.values, rows, cell + 1), t)
         return dr.select(t <= 1, dr.maximum(value, 0), 0)
 
-    def total(self, alpha: Any) -> Any:
-        column = dr.uint32_array_t(type(alpha))(alpha * 0) + (RADII - 1)
-        return self._blend(self.running, alpha, column)
+    def total(self, rows: tuple) -> Any:
+        return self._blend(self.running, rows, rows[0] * 0 + (RADII - 1))
 
     def _cell(self, x: Any) -> Any:
         """Grid cell of a radius."""
@@ -134,19 +152,19 @@ class BeamTable:
         k = dr.floor(dr.log(x / FIRST_RADIUS) * (1 / float(np.log(GROWTH)))) + 1
         return dr.uint32_array_t(type(x))(dr.clip(k, 0, RADII - 2))
 
-    def invert(self, alpha: Any, u: Any) -> Any:
+    def invert(self, rows: tuple, u: Any) -> Any:
         """Radius below which the share ``u`` lies: bisection over cells, a quadratic in one."""
-        target = u * self.total(alpha)
-        zero = dr.uint32_array_t(type(alpha))(alpha * 0)
+        target = u * self.total(rows)
+        zero = rows[0] * 0
         low, high = zero, zero + (RADII - 1)
         for _ in range(RADII.bit_length()):
             middle = (low + high) >> 1
-            below = self._blend(self.running, alpha, middle) <= target
+            below = self._blend(self.running, rows, middle) <= target
             inside = high - low > 1
             low, high = dr.select(inside & below, middle, low), dr.select(inside & ~below, middle, high)
-        a, b = self._blend(self.values, alpha, low), self._blend(self.values, alpha, low + 1)
+        a, b = self._blend(self.values, rows, low), self._blend(self.values, rows, low + 1)
         start, stop = _gather(self.radius, low), _gather(self.radius, low + 1)
-        rest = dr.maximum(target - self._blend(self.running, alpha, low), 0) / (stop - start)
+        rest = dr.maximum(target - self._blend(self.running, rows, low), 0) / (stop - start)
         # a t + (b - a) t² / 2 = rest, by the root that does not cancel
         root = dr.sqrt(dr.maximum(dr.square(a) + 2 * (b - a) * rest, 0))
         t = dr.clip(2 * rest / dr.maximum(a + root, 1e-30), 0, 1)
@@ -160,6 +178,19 @@ def _number(x: Any) -> float:
 @functools.lru_cache(maxsize=32)
 def _tables(variant: str, g: float, eta: float) -> BeamTable:
     return BeamTable.build(g, eta)
+
+
+def around(table: np.ndarray) -> np.ndarray:
+    """[albedo, radius] → [radius, interval, 4]: the rows from one before to one behind each interval."""
+    first = np.arange(len(table) - 1)
+    rows = [table[np.clip(first + k, 0, len(table) - 1)] for k in (-1, 0, 1, 2)]
+    return np.stack(rows, -1).transpose(1, 0, 2)
+
+
+def _weighted(table: Any, index: Any, weights: Any) -> Any:
+    """Σ of the four neighbours at ``index``, read as one packet."""
+    v = dr.gather(mi.Vector4f, table, mi.UInt32(index))
+    return sum(v[k] * weights[k] for k in range(4))
 
 
 def _gather(table: Any, index: Any) -> Any:

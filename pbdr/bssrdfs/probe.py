@@ -12,6 +12,7 @@ bounds the probes of its channel. Of all hits one is kept, with probability ∝ 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ def sample_entry(
     """
     with dr.suspend_grad():
         frame, origin = dr.detach(si.sh_frame), mi.Point3f(dr.detach(si.p))
-        bound = profile.sample(mi.Float(QUANTILE))
+        bound = getattr(profile, "bound", profile.sample)(mi.Float(QUANTILE))
         channels = len(mi.Spectrum(0))
         # One number for axis and channel.
         in_tangent, in_bitangent = u_axis >= axes[0], u_axis >= axes[0] + axes[1]
@@ -80,7 +81,7 @@ def sample_entry(
         start = dr.select(in_bitangent, axes[0] + axes[1], dr.select(in_tangent, axes[0], 0))
         share = dr.select(in_bitangent, axes[2], dr.select(in_tangent, axes[1], axes[0]))
         channel = mi.UInt32(dr.clip((u_axis - start) / share * channels, 0, channels - 1))
-        r = entry_of(profile.sample(mi.Float(u_disk.x)), channel)
+        r = mi.Float(_of_channel(profile, channel).sample(mi.Float(u_disk.x)))
         reach = entry_of(bound, channel)
         s, c = dr.sincos(2 * dr.pi * u_disk.y)
         offset = r * (c * side + s * dr.cross(axis, side))
@@ -139,6 +140,15 @@ def entry_density(d: Any, n: Any, frame: Any, profile: Any, bound: Any, axes: An
             # The disk point is drawn with `pdf` per unit of its area.
             total += share * dr.mean(mi.Spectrum(profile.pdf(dr.sqrt(r2))) * within) * dr.abs(cosine)
     return total
+
+
+def _of_channel(profile: Any, channel: Any) -> Any:
+    """The profile of one channel in each lane: a third of the work."""
+    one = copy.copy(profile)
+    for name, value in vars(profile).items():
+        if dr.is_array_v(value) and dr.depth_v(value) > 1:
+            setattr(one, name, entry_of(dr.detach(value), channel))
+    return one
 
 
 def entry_of(values: Any, channel: Any) -> Any:

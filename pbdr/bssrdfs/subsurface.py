@@ -192,6 +192,10 @@ class Subsurface(mi.BSDF):
         if name in self.textures:
             return self.textures[name].eval(si, active)
         owner, _, field = name.partition(".")
+        if field == "reduced_extinction" and not self.physical:
+            return self.scale / dr.maximum(self.textures["radius"].eval(si, active), 1e-7) + dr.zeros(
+                mi.UnpolarizedSpectrum
+            )
         profile = self.profile_at(si, active)
         # Materials of another kind are asked, too, and answer nothing.
         source = getattr(profile, "medium", None) if owner == "medium" else profile

@@ -98,25 +98,31 @@ class SubsurfaceStep:
         eta = dr.select(translucent & active, bsdf.eval_attribute_1("boundary.eta", si, active & translucent), 1.3)
         return Visit(leaving, entered & active, share, eta, u)
 
-    def profiles(self, si: Any, bsdf: Any, active: Any):
-        """(profile, mask) per kind that the scene has."""
-        number = bsdf.eval_attribute_1("profile", si, active)
+    def profiles(self, si: Any, bsdf: Any, eta: Any, active: Any):
+        """(profile, mask) per kind that the scene has; ``active`` only on translucent objects. Each question to the
+        material is a call of its own."""
+        if len(self.kinds) > 1:
+            number = bsdf.eval_attribute_1("profile", si, active)
         for name in self.kinds:
-            kind = PROFILES[name]
-            mask = active & (number == list(PROFILES).index(name))
+            kind, mask = PROFILES[name], mi.Bool(active)
+            if len(self.kinds) > 1:
+                mask &= number == list(PROFILES).index(name)
             if kind is NormalizedDiffusion:
                 albedo, width = (
                     mi.Spectrum(bsdf.eval_attribute(f"profile.{k}", si, mask)) for k in ("albedo", "width")
                 )
                 yield NormalizedDiffusion.of_width(albedo, dr.select(mask, width, 1)), mask
                 continue
-            a, s, g, eta = (
-                mi.Spectrum(bsdf.eval_attribute(f"medium.{k}", si, mask)) for k in ("sigma_a", "sigma_s", "g", "eta")
-            )
-            a, s, eta = dr.select(mask, a, 1), dr.select(mask, s, 1), dr.select(mask, eta, 1.3)
-            if kind is PhotonBeamDiffusion:
-                g, eta = self.constants[name]
-            yield kind(Medium(a, s, g, eta)), mask
+            if kind is RandomWalk:
+                a, s, g = (
+                    mi.Spectrum(bsdf.eval_attribute(f"medium.{k}", si, mask)) for k in ("sigma_a", "sigma_s", "g")
+                )
+                yield RandomWalk(Medium(dr.select(mask, a, 1), dr.select(mask, s, 1), g, mi.Spectrum(eta))), mask
+                continue
+            reduced = ("reduced_albedo", "reduced_extinction")
+            albedo, extinction = (mi.Spectrum(bsdf.eval_attribute(f"medium.{k}", si, mask)) for k in reduced)
+            g, index = self.constants[name] if kind is PhotonBeamDiffusion else (0, mi.Spectrum(eta))
+            yield kind(Medium.of_reduced(dr.select(mask, albedo, 0.5), dr.select(mask, extinction, 1), g, index)), mask
 
     def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, moves: bool, active: Any) -> Entry:
         """Sample where the light has entered, of lanes that did not choose the boundary.
@@ -131,7 +137,7 @@ class SubsurfaceStep:
             mi.Float(0),
         )
         inside = visit.inside(si.wi)
-        for profile, mask in self.profiles(si, bsdf, active):
+        for profile, mask in self.profiles(si, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
                 e = entry.path = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
             else:
@@ -162,7 +168,7 @@ class SubsurfaceStep:
             area = dr.relative_grad(1 + grown) * dr.relative_grad(area_of(entry.pi, entry.ray, active))
             apart = dr.select(active & (r > CLOSE), p - si.p, mi.Vector3f(1, 0, 0))
             r = dr.replace_grad(r, dr.norm(apart))
-        for profile, mask in self.profiles(si, bsdf, active):
+        for profile, mask in self.profiles(si, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
                 R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), log_weight(profile.medium, entry.path))))
@@ -176,7 +182,7 @@ class SubsurfaceStep:
     def width(self, si: Any, bsdf: Any, active: Any) -> Any:
         """Width d of normalized diffusion, attached; 0 for other profiles."""
         d = mi.Spectrum(0)
-        for profile, mask in self.profiles(si, bsdf, active):
+        for profile, mask in self.profiles(si, bsdf, 1.3, active):
             if isinstance(profile, NormalizedDiffusion):
                 d += dr.select(mask, profile.width, 0)
         return d

@@ -34,7 +34,7 @@ def width_slope(step: Any, scene: Any, si: Any, bsdf: Any, us: tuple, radiance: 
         while dr.hint(k < 2, max_iterations=2, label="pbdr width lobes"):
             outer = k == 1
             rng = continued(us[2], us[1], us[0])  # both lobes the same; another order than that of a walk
-            for profile, mask in step.profiles(si, bsdf, active):
+            for profile, mask in step.profiles(si, bsdf, 1.3, active):
                 if isinstance(profile, NormalizedDiffusion):
                     lobe = WidthLobe(profile, outer)
                     e = sample_entry(scene, si, lobe, rng.next_1d(), rng.next_2d(), rng.next_1d(), mask)
