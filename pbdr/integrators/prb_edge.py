@@ -57,6 +57,10 @@ class EdgeIntegrator(PathIntegrator):
         self.guides: dict = {}
         self.seen: list = []  # the sensors that ``guides`` knows: alive, so that each has its own id
 
+    def _require(self, scene, sensor):
+        super()._require(scene, sensor)
+        require_listed_edges(scene)
+
     def _forward(self, scene, sensor, seed, spp):
         result = super()._forward(scene, sensor, seed, spp)
         for records in self._boundaries(scene, sensor, seed, spp, forward=True):
@@ -110,7 +114,6 @@ class EdgeIntegrator(PathIntegrator):
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         if not seen and not lights:
             return
-        require_listed_edges(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
         if seen and primary > 0:

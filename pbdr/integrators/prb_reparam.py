@@ -19,7 +19,7 @@ from .film_field import FilmField
 from .incident import IncidentRadiance
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
-from .reparam_film import WarpedFilm
+from .reparam_film import WarpedFilm, require_sloped_filter
 from .reparam_path import ReparameterizedPath
 from .rotation import RotationField
 from .warp import WarpField, WarpSettings
@@ -104,8 +104,22 @@ class ReparamIntegrator(PathIntegrator):
 
     # ---------------------------------------------------------------- derivatives
 
+    def _require(self, scene, sensor):
+        super()._require(scene, sensor)
+        if sensor_moves(sensor):
+            raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
+        if not shapes_move(scene):
+            return
+        require_sloped_filter(sensor)
+        most = MOST_VERTICES // SceneTraits(scene).most_vertices(1)
+        if not 0 < self.max_depth <= most:
+            raise UnsupportedError(
+                f"prb_reparam: geometry derivatives need max_depth <= {most} (a path is kept as a whole); set max_depth"
+                " in the scene."
+            )
+
     def _interior_forward(self, scene, sensor, seed, spp):
-        if not (shapes_move(scene) or sensor_moves(sensor)):
+        if not shapes_move(scene):
             return super()._interior_forward(scene, sensor, seed, spp)
         with dr.suspend_grad():
             film = WarpedFilm(sensor)
@@ -130,7 +144,7 @@ class ReparamIntegrator(PathIntegrator):
             return film.image()
 
     def _interior_backward(self, scene, sensor, seed, spp, grad_in):
-        if not (shapes_move(scene) or sensor_moves(sensor)):
+        if not shapes_move(scene):
             super()._interior_backward(scene, sensor, seed, spp, grad_in)
             return
         with dr.suspend_grad():
@@ -180,17 +194,10 @@ class ReparamIntegrator(PathIntegrator):
 
     def _waves(self, scene, sensor, seed, spp):
         """Per camera: the field, the paths that follow it, samples of the film and of its border (or ``None``)."""
-        if sensor_moves(sensor):
-            raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
-        if not 0 < self.max_depth <= MOST_VERTICES:
-            raise UnsupportedError(
-                f"prb_reparam: geometry derivatives need max_depth <= {MOST_VERTICES} (a path is kept as a"
-                " whole); set max_depth in the scene."
-            )
         warn_of_unfollowed_terms(scene)
+        traits = SceneTraits(scene)
         measure = BoundaryMeasure(scene, self.tables)
         field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)
-        traits = SceneTraits(scene)
         for number, camera in enumerate(cameras(sensor)):
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(number))[0]
             dr.make_opaque(stream)

@@ -139,11 +139,15 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
+        self._require(scene, sensor)
         with settled(scene):
             return self._forward(scene, sensor, seed, spp)
 
-    def _forward(self, scene, sensor, seed, spp):
+    def _require(self, scene, sensor):
+        """Refuse derivatives that would be wrong."""
         require_followed(scene, sensor)
+
+    def _forward(self, scene, sensor, seed, spp):
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
@@ -154,7 +158,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
-        require_followed(scene, sensor)
+        self._require(scene, sensor)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):

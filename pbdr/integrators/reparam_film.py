@@ -23,20 +23,21 @@ from .film import BoundaryFilm
 LEAST = 0.05  # filter weight of the other samples below which they give no mean
 
 
-class WarpedFilm(BoundaryFilm):
-    """Film of samples that follow a field.
+def require_sloped_filter(sensor: Any) -> None:
+    """Refuse a box filter.
 
     Raises:
-        UnsupportedError: the filter is a box. Its border is a discontinuity that no field follows.
+        UnsupportedError: its border is a discontinuity that no field follows.
     """
+    if sensor.film().rfilter().is_box_filter():
+        raise UnsupportedError(
+            "prb_reparam needs a continuous reconstruction filter, and the film has a box filter, whose border is"
+            ' itself a discontinuity. Use <rfilter type="tent"/> or "gaussian" (the default).'
+        )
 
-    def __init__(self, sensor: Any):
-        super().__init__(sensor)
-        if self.rfilter.is_box_filter():
-            raise UnsupportedError(
-                "prb_reparam needs a continuous reconstruction filter, and the film has a box filter, whose border is"
-                ' itself a discontinuity. Use <rfilter type="tent"/> or "gaussian" (the default).'
-            )
+
+class WarpedFilm(BoundaryFilm):
+    """Film of samples that follow a field (its filter has a slope, see `require_sloped_filter`)."""
 
     def sloped(self, pos: Any):
         """`footprint` with the filter's slope: (flat index, k, ∂k/∂pos, mask) one after the other."""
