@@ -23,7 +23,7 @@ from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
 from ..bssrdfs.photon_beam import PhotonBeamDiffusion
 from ..bssrdfs.probe import sample_entry
 from ..bssrdfs.random_walk import RandomWalk, log_weight, walk
-from ..core.errors import UnsupportedError
+from ..core.errors import UnsupportedError, warn_once
 from ..sampling.paired import continued
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
@@ -62,6 +62,11 @@ def require_followed(scene: Any, sensor: Any) -> None:
         raise UnsupportedError(
             "a shape with the subsurface profile 'random_walk' moves: a walk has no derivative of the shape that it is"
             " in. Use better_dipole or normalized_diffusion."
+        )
+    if shapes and any(m.profile == "random_walk" for m in subsurface_materials(scene)):
+        warn_once(
+            "subsurface: a walk begins in the refracted direction of view. Where something that moves shows an object with"
+            " the profile 'random_walk' (a wall in its light, a glossy surface), the derivative of that direction is missing."
         )
     if names and point_like:
         raise UnsupportedError(
