@@ -18,12 +18,12 @@ import numpy as np
 from .dipole import exitance_factors
 from .fresnel import fresnel_inside
 from .medium import THINNEST, Medium
+from .probe import QUANTILE
 
 ALBEDOS, RADII = 100, 96
 FIRST_RADIUS, GROWTH = 2.5e-3, 1.2  # the grid of radii, 0 in front of it
 NEAREST = 1e-6 * FIRST_RADIUS
 DEPTHS = 100  # source depths of a table entry
-FARTHEST = 0.999  # share of what comes back within the radius that bounds samples
 GROWING = 8.0  # how the grid of albedos condenses toward 1
 
 
@@ -67,7 +67,7 @@ class PhotonBeamDiffusion:
             return self.table.invert(self.table.rows(dr.detach(self.alpha)), u) / dr.detach(self.extinction)
 
     def bound(self, u: Any) -> Any:
-        """A radius not much larger than `sample` gives for u ≤ `FARTHEST`."""
+        """A radius not much larger than `sample` gives for u ≤ `probe.QUANTILE`."""
         with dr.suspend_grad():
             return self.table.farthest(self.rows) / dr.detach(self.extinction)
 
@@ -94,7 +94,7 @@ class BeamTable:
         values = np.concatenate([np.zeros((ALBEDOS, 1)), values], 1)
         running = np.cumsum(0.5 * (values[:, 1:] + values[:, :-1]) * np.diff(radius), 1)
         running = np.concatenate([np.zeros((ALBEDOS, 1)), running], 1)
-        far = [np.interp(FARTHEST * row[-1], row, radius) if row[-1] > 0 else 0 for row in running]
+        far = [np.interp(QUANTILE * row[-1], row, radius) if row[-1] > 0 else 0 for row in running]
         far = np.maximum(far[:-1], far[1:])
         packed = (around(table) for table in (values, running))
         return cls(*(mi.Float(x.astype(np.float32).ravel()) for x in (radius, *packed, far)))
@@ -132,7 +132,7 @@ class BeamTable:
         )
 
     def farthest(self, rows: tuple) -> Any:
-        """Radius within which about `FARTHEST` of what comes back lies."""
+        """Radius within which about the share `probe.QUANTILE` of what comes back lies."""
         return _gather(self.far, rows[0])
 
     def at(self, rows: tuple, x: Any) -> Any:

@@ -118,8 +118,7 @@ class Subsurface(mi.BSDF):
         kind = PROFILES[self.profile]
         self._refuse_tabulated()
         if not self.physical:
-            albedo, radius = (self.textures[k].eval(si, active) for k in BY_ALBEDO)
-            radius = dr.maximum(radius / self.scale, 1e-7)
+            albedo, radius = self.textures["albedo"].eval(si, active), self._length(si, active)
             if kind is NormalizedDiffusion:
                 return kind(albedo, radius)
             if kind is RandomWalk:
@@ -136,6 +135,10 @@ class Subsurface(mi.BSDF):
             radius = dr.rcp(dr.maximum(medium.reduced_extinction, 1e-6))
             return kind(BetterDipole.reflectance(medium.reduced_albedo, medium.eta), radius)
         return kind(medium)
+
+    def _length(self, si: Any, active: Any) -> Any:
+        """Mean free path ``radius``, scaled."""
+        return dr.maximum(self.textures["radius"].eval(si, active) / self.scale, 1e-7)
 
     @property
     def width_attached(self) -> bool:
@@ -193,9 +196,7 @@ class Subsurface(mi.BSDF):
             return self.textures[name].eval(si, active)
         owner, _, field = name.partition(".")
         if field == "reduced_extinction" and not self.physical:
-            return self.scale / dr.maximum(self.textures["radius"].eval(si, active), 1e-7) + dr.zeros(
-                mi.UnpolarizedSpectrum
-            )
+            return dr.rcp(self._length(si, active)) + dr.zeros(mi.UnpolarizedSpectrum)  # without what the albedo takes
         profile = self.profile_at(si, active)
         # Materials of another kind are asked, too, and answer nothing.
         source = getattr(profile, "medium", None) if owner == "medium" else profile

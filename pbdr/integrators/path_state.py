@@ -144,6 +144,11 @@ def vertex_type(translucent: bool) -> Any:
     return make_dataclass("Vertex", list(fields.items()))
 
 
+def _flag(x: Any) -> Any:
+    """A Bool for thread-local memory."""
+    return dr.select(x, mi.UInt32(1), 0)
+
+
 @dataclass
 class PathRecord:
     """The vertices of a path in thread-local memory, which does not grow with the wavefront."""
@@ -170,11 +175,10 @@ class PathRecord:
             walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0))
             if entry.path is not None:
                 walk = entry.path.N, entry.path.T, entry.path.slope
-            flags = (dr.select(x, mi.UInt32(1), 0) for x in (s.entered, entering))
-            more = next(flags), s.near, next(flags), *walk
+            more = _flag(s.entered), s.near, _flag(entering), *walk
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
-            dr.select(s.delta_prev, mi.UInt32(1), 0), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
-            dr.select(visible, mi.UInt32(1), 0), s.depth, *more,
+            _flag(s.delta_prev), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
+            _flag(visible), s.depth, *more,
         )  # fmt: skip
         self.count += 1

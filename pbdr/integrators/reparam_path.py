@@ -13,6 +13,7 @@ and toward the emitter sample, which has a field of its own.
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import drjit as dr
 import mitsuba as mi
@@ -124,9 +125,7 @@ class ReparameterizedPath:
         """All about vertex ``k`` that carries no derivative. ``L``: what arrives from the next one."""
         row = record.rows[k]
         v = SimpleNamespace(row=row, L=L, k=k)
-        v.pi = hit_of(row)
-        v.segment = mi.Ray3f(ray)
-        v.segment.o, v.segment.d = mi.Point3f(row.o), row.d
+        v.pi, v.segment = _hit(row, ray)
         v.si = si = v.pi.compute_surface_interaction(v.segment, ray_flags=mi.RayFlags.All)
         v.bsdf = bsdf = si.bsdf(v.segment)
         v.prev = SimpleNamespace(pdf_prev=row.pdf, delta_prev=row.delta != 0, it_prev=dr.zeros(mi.Interaction3f))
@@ -137,15 +136,15 @@ class ReparameterizedPath:
         v.entered, v.entering = mi.Bool(False), mi.Bool(False)
         if self.step is not None:
             v.entered, v.entering = row.entered != 0, ~v.last & (row.entering != 0)
-            v.before = record.rows[dr.select(v.entered, k, 1) - 1]
+            v.before = _hit(record.rows[dr.select(v.entered, k, 1) - 1], ray)
             v.entry = self._entry(row, record.rows[k + dr.select(v.entering, mi.UInt32(1), 0)], ray, v.entering)
         v.active_em = going_on & (row.visible != 0)
         v.ds, v.em_weight = self.scene.sample_emitter_direction(si, row.u_em, False, v.active_em)
         v.active_em &= v.ds.pdf != 0
         v.bs, _ = bsdf.sample(self.context, si, row.u1, row.u2, ~v.last)
         if self.step is not None:
-            visit = self.step.visit(si, bsdf, v.entered, row.u1, going_on)
-            v.bs, _ = visit.choose(v.bs, mi.Spectrum(1), row.u2)
+            v.visit = self.step.visit(si, bsdf, v.entered, row.u1, going_on)
+            v.bs, _ = v.visit.choose(v.bs, mi.Spectrum(1), row.u2)
         v.null = mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Null)
         v.specular = ~v.last & ~v.entering & mi.has_flag(v.bs.sampled_type, mi.BSDFFlags.Delta)
         v.w, v.e = si.to_world(v.bs.wo), v.ds.d
@@ -162,9 +161,7 @@ class ReparameterizedPath:
 
     def _entry(self, row, following, ray, active):
         """Where light has entered the object that is left at ``row``."""
-        probe = mi.Ray3f(ray)
-        probe.o, probe.d = mi.Point3f(following.o), following.d
-        pi = hit_of(following)
+        pi, probe = _hit(following, ray)
         p = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, active).p
         entry = Entry(probe, pi, p, mi.Spectrum(0), following.near)
         entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope)
@@ -177,9 +174,7 @@ class ReparameterizedPath:
         """
         start = mi.Vector3f(v.row.o)
         if self.step is not None:
-            probe = mi.Ray3f(v.segment)
-            probe.o, probe.d = mi.Point3f(v.before.o), v.before.d
-            pi = hit_of(v.before)
+            pi, probe = v.before
             x_o = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, v.entered)
             start = dr.select(v.entered, mi.Vector3f(x_o.p), start)
         leaf_o, leaf_d = mi.Vector3f(dr.detach(start)), mi.Vector3f(v.row.d)
@@ -290,7 +285,7 @@ class ReparameterizedPath:
         """The BSDF toward ``wo``, with vertex and material at rest."""
         f = v.bsdf.eval(self.context, v.si, wo, v.warp_w)
         if self.step is not None:
-            f, _ = self.step.visit(v.si, v.bsdf, v.entered, v.row.u1, v.warp_w).evaluate(wo, f, mi.Float(1))
+            f, _ = v.visit.evaluate(wo, f, mi.Float(1))
         return f
 
     def _emitter(self, v, si, e):
@@ -317,3 +312,10 @@ class ReparameterizedPath:
             direction = dr.select(delta, dr.replace_grad(ds.d, again.d), direction)
             weight = dr.select(delta, dr.replace_grad(v.em_weight, value), weight)
         return direction, weight
+
+
+def _hit(row: Any, like: Any) -> tuple[Any, Any]:
+    """(hit, segment that led to it) of a row; time and wavelengths as of the ray ``like``."""
+    segment = mi.Ray3f(like)
+    segment.o, segment.d = mi.Point3f(row.o), row.d
+    return hit_of(row), segment

@@ -46,7 +46,8 @@ def require_followed(scene: Any, sensor: Any) -> None:
     Raises:
         UnsupportedError: names what moves, and what the integrator cannot follow.
     """
-    if not subsurface_materials(scene):
+    materials = subsurface_materials(scene)
+    if not materials:
         return
     shapes, lights, camera = shapes_move(scene), lights_move(scene), sensor_moves(sensor)
     point_like = any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters())
@@ -63,7 +64,7 @@ def require_followed(scene: Any, sensor: Any) -> None:
             "a shape with the subsurface profile 'random_walk' moves: a walk has no derivative of the shape that it is"
             " in. Use better_dipole or normalized_diffusion."
         )
-    if shapes and any(m.profile == "random_walk" for m in subsurface_materials(scene)):
+    if shapes and any(m.profile == "random_walk" for m in materials):
         warn_once(
             "subsurface: a walk begins in the refracted direction of view. Where something that moves shows an object with"
             " the profile 'random_walk' (a wall in its light, a glossy surface), the derivative of that direction is missing."
@@ -103,20 +104,21 @@ class SubsurfaceStep:
         eta = dr.select(translucent & active, bsdf.eval_attribute_1("boundary.eta", si, active & translucent), 1.3)
         return Visit(leaving, entered & active, share, eta, u)
 
-    def profiles(self, si: Any, bsdf: Any, eta: Any, active: Any):
-        """(profile, mask) per kind that the scene has; ``active`` only on translucent objects. Each question to the
-        material is a call of its own."""
-        if len(self.kinds) > 1:
-            number = bsdf.eval_attribute_1("profile", si, active)
+    def _kinds(self, si: Any, bsdf: Any, active: Any):
+        """(name, mask) per kind of profile that the scene has; ``active`` only on translucent objects."""
+        if len(self.kinds) == 1:
+            yield self.kinds[0], mi.Bool(active)
+            return
+        number = bsdf.eval_attribute_1("profile", si, active)
         for name in self.kinds:
-            kind, mask = PROFILES[name], mi.Bool(active)
-            if len(self.kinds) > 1:
-                mask &= number == list(PROFILES).index(name)
+            yield name, active & (number == list(PROFILES).index(name))
+
+    def profiles(self, si: Any, bsdf: Any, eta: Any, active: Any):
+        """(profile, mask) per kind. Each question to the material is a call of its own: none is asked in vain."""
+        for name, mask in self._kinds(si, bsdf, active):
+            kind = PROFILES[name]
             if kind is NormalizedDiffusion:
-                albedo, width = (
-                    mi.Spectrum(bsdf.eval_attribute(f"profile.{k}", si, mask)) for k in ("albedo", "width")
-                )
-                yield NormalizedDiffusion.of_width(albedo, dr.select(mask, width, 1)), mask
+                yield _normalized(si, bsdf, mask), mask
                 continue
             if kind is RandomWalk:
                 a, s, g = (
@@ -128,6 +130,12 @@ class SubsurfaceStep:
             albedo, extinction = (mi.Spectrum(bsdf.eval_attribute(f"medium.{k}", si, mask)) for k in reduced)
             g, index = self.constants[name] if kind is PhotonBeamDiffusion else (0, mi.Spectrum(eta))
             yield kind(Medium.of_reduced(dr.select(mask, albedo, 0.5), dr.select(mask, extinction, 1), g, index)), mask
+
+    def normalized(self, si: Any, bsdf: Any, active: Any):
+        """`profiles`, of normalized diffusion alone."""
+        for name, mask in self._kinds(si, bsdf, active):
+            if PROFILES[name] is NormalizedDiffusion:
+                yield _normalized(si, bsdf, mask), mask
 
     def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, moves: bool, active: Any) -> Entry:
         """Sample where the light has entered, of lanes that did not choose the boundary.
@@ -187,10 +195,14 @@ class SubsurfaceStep:
     def width(self, si: Any, bsdf: Any, active: Any) -> Any:
         """Width d of normalized diffusion, attached; 0 for other profiles."""
         d = mi.Spectrum(0)
-        for profile, mask in self.profiles(si, bsdf, 1.3, active):
-            if isinstance(profile, NormalizedDiffusion):
-                d += dr.select(mask, profile.width, 0)
+        for profile, mask in self.normalized(si, bsdf, active):
+            d += dr.select(mask, profile.width, 0)
         return d
+
+
+def _normalized(si: Any, bsdf: Any, mask: Any) -> NormalizedDiffusion:
+    albedo, width = (mi.Spectrum(bsdf.eval_attribute(f"profile.{k}", si, mask)) for k in ("albedo", "width"))
+    return NormalizedDiffusion.of_width(albedo, dr.select(mask, width, 1))
 
 
 class Visit:

@@ -13,7 +13,6 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
 from ..bssrdfs.probe import sample_entry
 from ..bssrdfs.width_lobes import WidthLobe
 from ..sampling.paired import continued
@@ -34,12 +33,11 @@ def width_slope(step: Any, scene: Any, si: Any, bsdf: Any, us: tuple, radiance: 
         while dr.hint(k < 2, max_iterations=2, label="pbdr width lobes"):
             outer = k == 1
             rng = continued(us[2], us[1], us[0])  # both lobes the same; another order than that of a walk
-            for profile, mask in step.profiles(si, bsdf, 1.3, active):
-                if isinstance(profile, NormalizedDiffusion):
-                    lobe = WidthLobe(profile, outer)
-                    e = sample_entry(scene, si, lobe, rng.next_1d(), rng.next_2d(), rng.next_1d(), mask)
-                    found = mask & e.found
-                    L = radiance(rng, e.ray, e.pi, found)[0]
-                    total += dr.select(found, e.weight * L * dr.select(outer, mi.Float(1), -1), 0)
+            for profile, mask in step.normalized(si, bsdf, active):
+                lobe = WidthLobe(profile, outer)
+                e = sample_entry(scene, si, lobe, rng.next_1d(), rng.next_2d(), rng.next_1d(), mask)
+                found = mask & e.found
+                L = radiance(rng, e.ray, e.pi, found)[0]
+                total += dr.select(found, e.weight * L * dr.select(outer, mi.Float(1), -1), 0)
             k += 1
         return total

@@ -22,9 +22,8 @@ def settled(scene: Any) -> Iterator[None]:
     with dr.resume_grad():
         params = mi.traverse(scene)
         attached = {key: params[key] for key in params.keys() if dr.grad_enabled(params[key])}
-        kept = {
-            key: type(value)(value) for key, value in attached.items()
-        }  # assignments reach those of the scene itself
+        # Copies of the handles: what is assigned below reaches those of the scene itself.
+        kept = {key: type(value)(value) for key, value in attached.items()}
         for key in [k for k in kept if k.endswith("vertex_normals")]:
             # Made anew from the positions, unless they have been set.
             positions = key.removesuffix("vertex_normals") + "vertex_positions"
