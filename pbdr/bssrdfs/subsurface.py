@@ -46,7 +46,8 @@ class Subsurface(mi.BSDF):
 
     `prb_edge` and `prb_reparam` carry light through the object, and differentiate all parameters (of
     photon_beam_diffusion: not g and eta; of random_walk: not eta), and those of shapes under lights that are not
-    point-like, where the sensor and objects with a random_walk rest; others are refused. Other integrators, and a
+    point-like, where the sensor rests (objects with a random_walk: `prb_edge` alone, meshes and spheres with
+    alpha > 0); others are refused. Other integrators, and a
     material inside another BSDF (``twosided``, ``mask``, ...), see the local form; one warning says so.
     Profiles are those of a plane: on thin or strongly curved parts they lose light. Objects must be
     closed, each a shape of its own.

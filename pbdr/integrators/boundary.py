@@ -26,7 +26,7 @@ class EdgeRecord:
     alpha: Any
     wavelengths: Any
     active: Any
-    speed: Any  # attached; only its derivative has a meaning
+    speed: Any  # attached; only its derivative has a meaning. Or None: ``slide`` gives it all
     slide: Callable[[], Any] | None = None  # gives an attached number that belongs to ``speed``, too
     learn: Callable[[Any], None] | None = None  # is told what each lane was worth (signed Float)
 
@@ -54,9 +54,10 @@ def _speed(r: EdgeRecord) -> Any:
     """Tangent of the speed. Dr.Jit carries none through a call of shapes while another hangs on their parameters."""
     if r.slide is None:
         return dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
-    v = dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges)
+    once = dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges
+    v = 0 if r.speed is None else dr.forward_to(r.speed, flags=once)
     more = r.slide()
-    return v + dr.forward_to(more, flags=dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges) if dr.grad_enabled(more) else v
+    return v + dr.forward_to(more, flags=once) if dr.grad_enabled(more) else v
 
 
 def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) -> None:
@@ -70,7 +71,7 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
             if r.learn is not None or moves:  # it is needed more than once
                 dr.eval(weight)
             with dr.resume_grad():
-                speed = r.speed if r.slide is None else r.speed + r.slide()
+                speed = sum(part for part in (r.speed, r.slide and r.slide()) if part is not None)
                 dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior)
             if r.learn is not None:
                 r.learn(weight)

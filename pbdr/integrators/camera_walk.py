@@ -30,7 +30,9 @@ class Walk:
 
 
 @dr.syntax
-def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, active: Any) -> Walk:
+def walk(
+    scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, active: Any, held: Any = None
+) -> Walk:
     """Follow BSDF samples past ``skip`` rough vertices (those with a lobe that is not a Dirac one).
 
     Of a translucent object, either the boundary is the vertex, or the point where light entered.
@@ -38,6 +40,7 @@ def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, l
     Args:
         step: `SubsurfaceStep` or ``None``.
         limit: number of vertices, at most, before the one that is returned.
+        held: of `walk_film.FirstPoint`, or ``None``.
     """
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
@@ -76,7 +79,7 @@ def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, l
             bs, weight = visit.choose(bs, weight, u2)
             entering = on & ~visit.coat
             us = rng.next_1d(), rng.next_2d(), rng.next_1d()
-            entry = step.enter(scene, si, bsdf, visit, us, True, entering)
+            entry = step.enter(scene, si, bsdf, visit, us, _held(held, s.depth), entering)
             weight = dr.select(entering, entry.weight, weight)
             ray_next = si.spawn_ray(si.to_world(bs.wo))
             traced &= ~entering
@@ -97,3 +100,7 @@ def walk(scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, l
         s.ray[on] = ray_next
         s.active = on
     return s
+
+
+def _held(held: Any, depth: Any) -> Any:
+    return mi.Float(1) if held is None else dr.select(depth == 0, held, 1)

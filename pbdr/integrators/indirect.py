@@ -26,6 +26,7 @@ from ..scene.lights import lights_move
 from ..scene.viewpoint import Viewpoint
 from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
+from .walk_film import camera_of
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
 STATIC = 0.25  # weight of resting outlines in emitter-side samples
@@ -60,6 +61,7 @@ class Indirect:
         traits = SceneTraits(scene)
         self.chains = bool(self.moving) and traits.delta_bsdfs
         self.subsurface = traits.subsurface
+        self.sliding = camera_of(camera.sensor, traits)
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)
 
@@ -117,13 +119,6 @@ class Indirect:
             normal=mi.Vector3f(normal),
             opaque=~mi.has_flag(bsdf.flags(), mi.BSDFFlags.Transmission),
         )
-
-    def pixels_per_area(self, p: Any, n: Any, lens: Any) -> Any:
-        """|∂s/∂A|: film area (pixels²) per area of a surface with normal ``n`` at ``p``."""
-        frame = mi.Frame3f(n)
-        a = self.camera.project_tangent(p, frame.s, lens)
-        b = self.camera.project_tangent(p, frame.t, lens)
-        return dr.abs(a.x * b.y - a.y * b.x)
 
     def receiver_motion(self, material: Any, si: Any, line: Any, first: Any, pos: Any, aperture: Any) -> Any:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.

@@ -20,6 +20,7 @@ import mitsuba as mi
 
 from . import path_terms as terms
 from .path_state import SceneTraits, initial_state
+from .walk_motion import forward_once
 from .width_slope import width_slope
 
 
@@ -46,6 +47,7 @@ def trace(
     ray_tangent: Any = None,
     record: Any = None,
     entered: Any = False,
+    first: Any = None,
 ):
     """Trace one path per lane.
 
@@ -65,10 +67,11 @@ def trace(
             backward: any pair), else ``None``.
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
         entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
+        first: `walk_film.FirstPoint`, or ``None``.
 
     Returns:
-        ``(L or δL, valid, L, Z, δray)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, and
-        the adjoint (origin, direction) of ``ray``.
+        ``(L or δL, valid, L, Z, δray, walked)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, the adjoint
+        (origin, direction) of ``ray``, and of L what has come by a walk from the first vertex.
     """
     primal = mode == dr.ADMode.Primal
     step = traits.subsurface
@@ -78,7 +81,9 @@ def trace(
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
-    moves = not primal or record is not None  # the motion of points may be asked for
+    # The motion of points may be asked for.
+    held = mi.Float(1) if traits.moving and (not primal or record is not None) else None
+    walks = translucent and traits.moving and step.follows_walks
     limit = max_depth if segments is None else segments
     while dr.hint(s.active, max_iterations=traits.most_vertices(max_depth), label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
@@ -88,7 +93,7 @@ def trace(
             if dr.hint(sensor_moves, mode="scalar"):
                 segment, o, d = terms.attach_ray(s.ray, ray_tangent, s.depth == 0)
             elif dr.hint(translucent and not primal and traits.moving, mode="scalar"):
-                segment, before = terms.attach_entry(s)
+                segment, before = terms.attach_entry(s, step.walks)
             else:
                 segment = s.ray
             si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
@@ -144,7 +149,9 @@ def trace(
         if dr.hint(translucent, mode="scalar"):
             bs, weight = visit.choose(bs, weight, u2)
             entering = active_next & ~visit.coat
-            entry = step.enter(scene, si, bsdf, visit, us, traits.moving and moves, entering)
+            if dr.hint(walks and first is not None and not primal, mode="scalar"):
+                held = dr.select(s.depth == 0, first.held, 1)
+            entry = step.enter(scene, si, bsdf, visit, us, held, entering)
             weight = dr.select(entering, entry.weight, weight)
             jump = (entry, entering)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
@@ -161,6 +168,10 @@ def trace(
             s.L = s.L + Lo
             if dr.hint(replay, mode="scalar"):
                 s.Z = s.Z + s.γ * (emission + direct)
+            if dr.hint(walks and first is not None, mode="scalar"):
+                begins = (s.depth == 0) & entering & step.is_walk(si, bsdf, entering)
+                s.own = dr.select(begins, s.L, s.own)
+                s.walked = s.walked | begins
         else:
             s.L = s.L - dr.detach(Lo)
         β = s.β
@@ -204,8 +215,9 @@ def trace(
                 f = bsdf.eval(context, si, wo, active_next)
                 if dr.hint(translucent, mode="scalar"):
                     f, _ = visit.evaluate(wo, f, mi.Float(1))
-                    held = (s.pi, s.ray) if traits.moving else None
-                    f = dr.select(entering, step.value(si, bsdf, visit, entry, held, spreads, entering), f)
+                    left = (s.pi, s.ray) if traits.moving else None
+                    start = terms.walk_vertex(s, first) if walks and first is not None else None
+                    f = dr.select(entering, step.value(si, bsdf, visit, entry, left, spreads, entering, start), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
                     _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
@@ -235,7 +247,7 @@ def trace(
             beyond = partial(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True,
+                ray_tangent=None, record=None, entered=True, first=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():
@@ -244,6 +256,20 @@ def trace(
                     dr.backward_from(s.δL * wider)
                 else:
                     s.δL += dr.forward_to(wider)
+
+        if dr.hint(walks and not primal, mode="scalar"):
+            follow = partial(step.follow_walk, mode, scene, si, s.pi, s.ray, bsdf, visit, us)
+            if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
+                moved = follow(s.δL * s.L, entering)
+                with dr.resume_grad():
+                    dr.backward_from(terms.walk_start(s, first, moved, entering))
+            else:
+                for c in range(len(s.L)):
+                    colour = mi.Spectrum(*(float(c == j) for j in range(len(s.L))))
+                    moved = follow(colour, entering)
+                    with dr.resume_grad():
+                        changed = moved.total + forward_once(terms.walk_start(s, first, moved, entering))
+                    s.δL[c] = s.δL[c] + dr.select(entering, s.L[c] * changed, 0)
 
         # ------------------------- Next vertex -------------------------
         s.pdf_prev = bs.pdf
@@ -262,4 +288,4 @@ def trace(
         s.ray_prev = s.ray
         s.ray = ray_next
 
-    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd)
+    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd), dr.select(s.walked, s.L - s.own, 0)

@@ -8,8 +8,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..scene.shapes import shapes_move
-from .subsurface_step import SubsurfaceStep, subsurface_materials
+from ..scene.shapes import shapes_move, translucent_shapes
+from .subsurface_step import SubsurfaceStep
 
 
 @dataclass
@@ -42,6 +42,8 @@ class PathState:
     near_prev: Any
     ray_before: Any
     pi_before: Any
+    own: Any  # Spectrum: radiance that has not come by a walk from the first vertex
+    walked: Any  # Bool: there is such a walk
     active: Any  # Bool
 
 
@@ -70,6 +72,8 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, act
         near_prev=mi.Float(0),
         ray_before=mi.Ray3f(ray),
         pi_before=dr.zeros(mi.PreliminaryIntersection3f),
+        own=mi.Spectrum(0),
+        walked=mi.Bool(False),
         active=mi.Bool(active),
     )
 
@@ -90,8 +94,8 @@ class SceneTraits:
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
-        materials = subsurface_materials(scene)
-        self.subsurface = SubsurfaceStep(materials) if materials else None
+        translucent = translucent_shapes(scene)
+        self.subsurface = SubsurfaceStep(translucent) if translucent else None
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
 
     def most_vertices(self, max_depth: int) -> int:
@@ -133,14 +137,14 @@ def vertex_type(translucent: bool) -> Any:
     pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden. depth: of the path.
 
     In scenes with translucent objects: entered, near: as in `PathState`. entering: the next vertex is where light has
-    entered; N, T, slope: of a walk to there.
+    entered; N, T, slope, roughness: of a walk to there.
     """
     f, f2, f3, spectrum, flag = mi.Float, mi.Point2f, mi.Vector3f, mi.Spectrum, mi.UInt32
     fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
     fields["depth"] = flag
     if translucent:
-        fields |= {"entered": flag, "near": f, "entering": flag, "N": flag, "T": f, "slope": spectrum}
+        fields |= {"entered": flag, "near": f, "entering": flag, "N": flag, "T": f, "slope": spectrum, "roughness": f}
     return make_dataclass("Vertex", list(fields.items()))
 
 
@@ -172,9 +176,9 @@ class PathRecord:
         more = ()
         if jump is not None:
             entry, entering = jump
-            walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0))
+            walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0), mi.Float(0))
             if entry.path is not None:
-                walk = entry.path.N, entry.path.T, entry.path.slope
+                walk = entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
             more = _flag(s.entered), s.near, _flag(entering), *walk
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,

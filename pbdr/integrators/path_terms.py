@@ -13,6 +13,7 @@ import mitsuba as mi
 
 from ..scene.shapes import follow
 from .entry_motion import entry_point
+from .face_slide import FaceSlide
 
 
 def mis_weight(a: Any, b: Any) -> Any:
@@ -47,18 +48,20 @@ def attach_ray(ray: Any, tangent: Any, first: Any) -> tuple[Any, Any, Any]:
     return attached, o, d
 
 
-def attach_entry(s: Any) -> tuple[Any, Any]:
+def attach_entry(s: Any, walks: bool) -> tuple[Any, Any]:
     """(current segment, point before): both attached to the motion of points where light entered an object.
 
     From such a point a probe leads that follows it; any other vertex before is held on its ray.
     """
     prev = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, s.entered | (s.depth >= 1))
     material = follow(s.pi_prev, s.ray_prev, s.entered | s.entered_prev)
-    p, _ = entry_point(follow(s.pi, s.ray, s.entered), prev, material, s.near)
+    around = FaceSlide(s.pi_prev, s.ray_prev, s.entered) if walks else None
+    p, _ = entry_point(follow(s.pi, s.ray, s.entered), prev, material, s.near, around)
     attached = mi.Ray3f(s.ray)
     attached.o = dr.select(s.entered, dr.replace_grad(s.ray.o, p), s.ray.o)
     before = s.pi_before.compute_surface_interaction(s.ray_before, mi.RayFlags.Minimal, s.entered_prev)
-    p, _ = entry_point(material, before, follow(s.pi_before, s.ray_before, s.entered_prev), s.near_prev)
+    around = FaceSlide(s.pi_before, s.ray_before, s.entered_prev) if walks else None
+    p, _ = entry_point(material, before, follow(s.pi_before, s.ray_before, s.entered_prev), s.near_prev, around)
     return attached, dr.select(s.entered_prev, p, prev.p)
 
 
@@ -150,3 +153,35 @@ def scattered_direction(si: Any, ray_next: Any, si_next: Any, moving: bool) -> A
         return si.to_local(ray_next.d)
     toward = dr.normalize(si_next.p - si.p)
     return si.to_local(dr.replace_grad(ray_next.d, dr.select(si_next.is_valid(), toward, ray_next.d)))
+
+
+def walk_vertex(s: Any, first: Any) -> Any:
+    """The current vertex if a walk begins there; ``first``: a `FirstPoint`, how it moves if the sensor sees it."""
+    segment, before = attach_entry(s, True)
+    si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
+    attach_incident_direction(si, before, (s.depth >= 1) & ~s.entered)
+    if first is None:
+        return si
+    seen = s.depth == 0
+    material = s.pi.compute_surface_interaction(s.ray, mi.RayFlags.All | mi.RayFlags.FollowShape, seen)
+    held = dr.select(seen, first.held, 1)
+
+    def between(a: Any, b: Any) -> Any:
+        return dr.replace_grad(a, dr.select(seen, a * held + b * (1 - held), a))
+
+    wi = si.to_world(si.wi)
+    if first.eye is not None:
+        wi = between(wi, dr.normalize(mi.Vector3f(first.eye - material.p)))
+    si.p, si.uv = between(si.p, material.p), between(si.uv, material.uv)
+    si.sh_frame = mi.Frame3f(between(si.sh_frame.n, material.sh_frame.n))
+    si.wi = si.to_local(wi)
+    return si
+
+
+def walk_start(s: Any, first: Any, moved: Any, active: Any) -> Any:
+    """What a walk gains by the motion of the point where it begins: of ``moved``, an `AtStart`, attached."""
+    si = walk_vertex(s, first)
+    x = mi.Vector3f(si.p)
+    value = dr.dot(moved.p, x) + dr.dot(moved.n, mi.Vector3f(si.sh_frame.n)) + dr.dot(moved.view, si.to_world(si.wi))
+    value += dr.dot(moved.slide, x - mi.Vector3f(follow(s.pi, s.ray, active).p))
+    return dr.select(active, value, 0)

@@ -111,7 +111,13 @@ class ReparamIntegrator(PathIntegrator):
         if not shapes_move(scene):
             return
         require_sloped_filter(sensor)
-        most = MOST_VERTICES // SceneTraits(scene).most_vertices(1)
+        traits = SceneTraits(scene)
+        if traits.subsurface is not None and traits.subsurface.walks:
+            raise UnsupportedError(
+                "prb_reparam: shapes move in a scene with the subsurface profile 'random_walk'. The field moves the points where"
+                " walks begin, and their derivative by these is missing. Use prb_edge, or a diffusion profile."
+            )
+        most = MOST_VERTICES // traits.most_vertices(1)
         if not 0 < self.max_depth <= most:
             raise UnsupportedError(
                 f"prb_reparam: geometry derivatives need max_depth <= {most} (a path is kept as a whole); set max_depth"

@@ -18,6 +18,8 @@ from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
+from .path_state import SceneTraits
+from .walk_film import camera_of, first_point, outline_record
 
 # Distance of the two rays from the outline, share of the film side: 6 ulp of float32. The
 # intersection of a ray and a curved shape is less exact.
@@ -41,14 +43,18 @@ def primary_records(integrator, scene, sensor, seed, spp, cache):
             # Opaque: a literal would be compiled into the kernel.
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xFFFFFFFF, mi.UInt32(2 * k + j))[0]
             dr.make_opaque(stream)
-            record = _trace_edges(integrator, scene, camera, edges, stream, sample_count(camera, spp))
+            sliding = camera_of(sensor, SceneTraits(scene))
+            record, walks = _trace_edges(integrator, scene, camera, sliding, edges, stream, sample_count(camera, spp))
             with dr.resume_grad():
                 attached = dr.grad_enabled(record.speed)
             if attached:
                 yield record
+            del record  # nothing attached may be left in forward mode
+            if walks is not None:
+                yield walks
 
 
-def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
+def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
     with dr.suspend_grad():
         weights = edges.weights(camera)
         if camera.kind != "thinlens":
@@ -88,8 +94,9 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         before = _nearer(edge, ray, hit, NEARER)
         active = edge.in_view(scene, ray, edge.beside(hit), before, lane, active)
 
-        L, valid, _, _ = integrator.sample(
-            dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape
+        first = None if sliding is None else first_point(sliding, pos)
+        L, valid, _, state = integrator.sample(
+            dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first
         )
         factor = sign * edge.dt / (pmf * count)
         value = dr.select(active, L * ray_weight * factor, 0)
@@ -102,7 +109,10 @@ def _trace_edges(integrator, scene, camera, edges, seed, count) -> EdgeRecord:
         moving = camera.attached()
         moved, _ = moving.project(edges.motion(edge), moving.lens_point(aperture))
         speed = dr.dot(moved, normal)
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
+    if sliding is None:
+        return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), None
+    walks = outline_record(sliding, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lambda: mi.Float(0)), walks
 
 
 def _nearer(edge, ray, hit, margin):

@@ -20,6 +20,7 @@ from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
 from .subsurface_step import require_followed
+from .walk_film import SlidingFilm, camera_of, first_point
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
@@ -78,6 +79,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         segments=None,
         ray_tangent=None,
         record=None,
+        first=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
@@ -86,9 +88,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         differentiates what this pass traced; that one's is the adjoint of ``ray``.
         """
         primal = mode == dr.ADMode.Primal
-        L, Z = (0, 0) if state_in is None else state_in
+        L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
-        value, valid, L, Z, δray = trace(
+        value, valid, L, Z, δray, walked = trace(
             mode,
             scene,
             sampler,
@@ -109,8 +111,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             ray_tangent=ray_tangent,
             record=record,
             entered=False,
+            first=first,
         )
-        return value, valid, [], ((L, Z) if primal else δray)
+        return value, valid, [], ((L, Z, walked) if primal else δray)
 
     def first_hit(self, scene, ray, active):
         """What the sensor sees along ``ray``; area lights are looked through if hidden."""
@@ -178,11 +181,15 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                     d = dr.forward_to(attached.d, flags=flags)
                     dr.clear_grad(attached.d)
                     tangent = dr.forward_to(attached.o, flags=flags), d
-            more = {"replay": True, "ray_tangent": tangent}
-            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, **more)
-            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, ray_tangent=tangent)
+            camera, start = self._first_point(scene, sensor, ray, pos)
+            more = {"ray_tangent": tangent, **start}
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
+            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, **more)
             self._splat(film, pos, δL * weight, 0, ray, spp)
-            return film.develop()
+            image = film.develop()
+            if camera is not None:
+                image += SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).forward()
+            return image
 
     def _interior_backward(self, scene, sensor, seed, spp, grad_in):
         film = sensor.film()
@@ -193,11 +200,12 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             δL = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
             film.clear()
             zero = None if attached is None else (mi.Vector3f(0), mi.Vector3f(0))
-            more = {"replay": True, "ray_tangent": zero}
-            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, **more)
-            _, _, _, (δo, δd) = self.sample(
-                dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, ray_tangent=zero
-            )
+            camera, start = self._first_point(scene, sensor, ray, pos)
+            more = {"ray_tangent": zero, **start}
+            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
+            _, _, _, (δo, δd) = self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, **more)
+            if camera is not None:
+                SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).backward(grad_in)
             if attached is not None:
                 # Each number of the sensor gets its sum by a kernel of its own: it must not trace the paths again.
                 dr.eval(δo, δd, ray, pos)
@@ -206,6 +214,13 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                     dr.backward_from(along, flags=dr.ADFlag.ClearInterior)
             del state, δL, ray, weight, pos, sampler
             dr.eval()
+
+    def _first_point(self, scene, sensor, ray, pos):
+        """(camera or None, arguments of `sample`): how walks from where the sensor looks follow what moves."""
+        camera = camera_of(sensor, SceneTraits(scene))
+        if camera is None:
+            return None, {}
+        return camera, {"first": first_point(camera, pos), "first_hit": self.first_hit(scene, ray, True)}
 
     def _attached_rays(self, scene, sensor, sampler):
         """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""

@@ -164,7 +164,7 @@ class ReparameterizedPath:
         pi, probe = _hit(following, ray)
         p = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, active).p
         entry = Entry(probe, pi, p, mi.Spectrum(0), following.near)
-        entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope)
+        entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope, row.roughness)
         return entry
 
     def _segment(self, v, o, d):

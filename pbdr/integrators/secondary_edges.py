@@ -26,7 +26,9 @@ from . import own_horizon
 from .boundary import EdgeRecord
 from .camera_walk import walk
 from .entry_motion import entry_slide
+from .face_slide import FaceSlide
 from .indirect import Indirect
+from .walk_film import first_point
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
 OFFSET, CURVED = 3e-6, 1e-5
@@ -86,7 +88,8 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
     skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
-    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True)
+    held = None if ctx.sliding is None else first_point(ctx.sliding, pos).held
+    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held)
     first = (end.depth == 0) & ~end.entered
 
     # A sample of the BSDF says where light matters.
@@ -166,7 +169,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
     # What lights emit from behind the outline, emitter-side samples find too.
     si_y = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active)
-    J = ctx.pixels_per_area(si.p, si.n, ctx.camera.lens_point(choice.aperture))
+    J = ctx.camera.pixels_per_area(si.p, si.n, ctx.camera.lens_point(choice.aperture))
     across = dr.norm(dr.cross(edge.tangent, ω))
     mine = ctx.camera_density(choice.pos) * J * choice.pdf
     mine *= dr.square(r) / dr.maximum(dr.abs_dot(si.n, ω), 1e-8) / dr.maximum(across, 1e-12)
@@ -207,7 +210,8 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
         def slide():
             left = follow(before.pi, before.ray, before.entered)
-            return dr.select(before.entered, dr.dot(share, entry_slide(si, left, before.ray, before.near)), 0)
+            around = FaceSlide(before.pi, before.ray, before.entered) if ctx.subsurface.walks else None
+            return dr.select(before.entered, dr.dot(share, entry_slide(si, left, before.ray, before.near, around)), 0)
 
     return EdgeRecord(
         pos=choice.pos,

@@ -120,7 +120,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         pdf = dr.select(delta, 1, pdf) * ctx.light_share(emitter, active)
         density = pdf * pmf / (length * across) * ctx.count
 
-        J = ctx.pixels_per_area(si.p, si.n, lens)
+        J = camera.pixels_per_area(si.p, si.n, lens)
         share = dr.select(delta, 1, _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
         value = Le * f * weight * end.weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))

@@ -22,13 +22,15 @@ from ..bssrdfs.names import MARK, PROFILES, transport_flag
 from ..bssrdfs.normalized_diffusion import NormalizedDiffusion
 from ..bssrdfs.photon_beam import PhotonBeamDiffusion
 from ..bssrdfs.probe import sample_entry
-from ..bssrdfs.random_walk import RandomWalk, log_weight, walk
+from ..bssrdfs.random_walk import Matter, RandomWalk, begin, log_weight, walk
 from ..core.errors import UnsupportedError, warn_once
 from ..sampling.paired import continued
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
 from ..scene.shapes import follow, shapes_move, translucent_shapes
 from .entry_motion import area_of, entry_point
+from .face_slide import FaceSlide, can_slide
+from .walk_motion import AtStart, follow_walk
 
 NEAR = 0.2  # share of R within the radius up to which x_i moves along with x_o
 POSITIVIZED = True  # derivatives of widths by `width_slope`; off: by what the replayed point sees
@@ -58,16 +60,21 @@ def require_followed(scene: Any, sensor: Any) -> None:
             "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
             " is not available, only those of shapes, area lights and materials."
         )
+    unfollowed = _unfollowed(translucent_shapes(scene)) if shapes else []
     walked = [s for s in translucent_shapes(scene) if s.bsdf().profile == "random_walk" and s.parameters_grad_enabled()]
-    if walked:
+    if walked and unfollowed:
         raise UnsupportedError(
-            "a shape with the subsurface profile 'random_walk' moves: a walk has no derivative of the shape that it is"
-            " in. Use better_dipole or normalized_diffusion."
+            "a shape with the subsurface profile 'random_walk' moves, and "
+            + " and ".join(unfollowed)
+            + ": the derivative of a"
+            " walk by the shape that it is in needs meshes or spheres with a rough boundary. Use alpha >= 0.1, or better_dipole."
         )
-    if shapes and any(m.profile == "random_walk" for m in materials):
+    if unfollowed and any(m.profile == "random_walk" for m in materials):
         warn_once(
-            "subsurface: a walk begins in the refracted direction of view. Where something that moves shows an object with"
-            " the profile 'random_walk' (a wall in its light, a glossy surface), the derivative of that direction is missing."
+            "subsurface: "
+            + " and ".join(unfollowed)
+            + ". Where something that moves shows such an object with the profile"
+            " 'random_walk' (a wall in its light, a glossy surface), the derivative of the refracted direction is missing."
         )
     if names and point_like:
         raise UnsupportedError(
@@ -82,7 +89,8 @@ class SubsurfaceStep:
     A plain class: Dr.Jit would treat a dataclass as part of the loop state.
     """
 
-    def __init__(self, materials: list[Any]):
+    def __init__(self, shapes: list[Any]):
+        materials = [s.bsdf() for s in shapes]
         self.kinds = sorted({m.profile for m in materials}, key=list(PROFILES).index)
         self.constants = {m.profile: (m.asymmetry, m.index) for m in materials}
         tabulated = {(m.asymmetry, m.index) for m in materials if m.profile == "photon_beam_diffusion"}
@@ -93,6 +101,8 @@ class SubsurfaceStep:
             )
         # Widths have a term of their own (`width_slope`), where shapes rest.
         self.spreads = POSITIVIZED and any(m.profile == "normalized_diffusion" and m.width_attached for m in materials)
+        self.walks = "random_walk" in self.kinds
+        self.follows_walks = self.walks and not _unfollowed(shapes)
         self.context = mi.BSDFContext()
         self.context.type_mask |= int(transport_flag())
 
@@ -137,10 +147,23 @@ class SubsurfaceStep:
             if PROFILES[name] is NormalizedDiffusion:
                 yield _normalized(si, bsdf, mask), mask
 
-    def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, moves: bool, active: Any) -> Entry:
+    def is_walk(self, si: Any, bsdf: Any, active: Any) -> Any:
+        """Bool: the object's profile is a random walk."""
+        found = mi.Bool(False)
+        for name, mask in self._kinds(si, bsdf, active):
+            if PROFILES[name] is RandomWalk:
+                found |= mask
+        return found
+
+    def matter(self, si: Any, bsdf: Any, walk: RandomWalk, visit: Visit, active: Any) -> Matter:
+        """Of a walk that begins at ``si``."""
+        return Matter(si.shape, walk.medium, visit.eta, bsdf.eval_attribute_1("alpha", si, active))
+
+    def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, held: Any, active: Any) -> Entry:
         """Sample where the light has entered, of lanes that did not choose the boundary.
 
-        ``moves``: the motion of the point will be asked for.
+        ``held``: Float, if the motion of the point will be asked for, else ``None``: the share of its slide that the first
+        point of a walk keeps (see `walk_film`).
         """
         entry = Entry(
             mi.Ray3f(si.spawn_ray(si.n)),
@@ -152,10 +175,12 @@ class SubsurfaceStep:
         inside = visit.inside(si.wi)
         for profile, mask in self.profiles(si, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
-                e = entry.path = walk(scene, si, profile.medium, visit.eta, continued(*us), mask)
+                e = entry.path = walk(scene, si, self.matter(si, bsdf, profile, visit, mask), continued(*us), mask)
+                if held is not None:
+                    entry.near[mask & e.found] = -held
             else:
                 e = sample_entry(scene, si, profile, *us, mask)
-                if moves:
+                if held is not None:
                     entry.near[mask & e.found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
             found = mask & e.found
             entry.ray[found] = e.ray
@@ -165,32 +190,71 @@ class SubsurfaceStep:
         entry.p = x.p
         return entry
 
+    def follow_walk(
+        self,
+        mode: Any,
+        scene: Any,
+        si: Any,
+        pi: Any,
+        ray: Any,
+        bsdf: Any,
+        visit: Visit,
+        us: tuple,
+        weights: Any,
+        active: Any,
+    ) -> AtStart:
+        """What a walk adds to its own weight by its shape's motion, see `walk_motion`; ``us`` as in `enter`."""
+        for profile, mask in self.profiles(si, bsdf, visit.eta, active):
+            if isinstance(profile, RandomWalk):
+                matter = self.matter(si, bsdf, profile, visit, mask)
+                # Along the lobe that the view refracts into: the points below x_o then move with it.
+                again = continued(us[2], us[1], us[0])
+                e = begin(si, matter, again, mask)[0].ray.d
+                around = FaceSlide(pi, ray, mask)
+                return follow_walk(mode, scene, dr.detach(si), matter, continued(*us), e, around, weights, mask)
+        raise AssertionError
+
     def value(
-        self, si: Any, bsdf: Any, visit: Visit, entry: Entry, held: tuple | None, fixed: bool, active: Any
+        self,
+        si: Any,
+        bsdf: Any,
+        visit: Visit,
+        entry: Entry,
+        held: tuple | None,
+        fixed: bool,
+        active: Any,
+        start: Any = None,
     ) -> Any:
         """(1 - F) R(|x_o - x_i|) dA(x_i), attached to the parameters of the material.
 
         Args:
             held: hit and ray of x_o if shapes move: then attached to their motion, too.
             fixed: without derivatives of the width of normalized diffusion.
+            start: x_o as walks see it, if not as ``si``.
         """
         total, r, area = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p)), mi.Float(1)
         if held is not None:
             x = follow(entry.pi, entry.ray, active)
-            p, grown = entry_point(x, si, follow(*held, active), entry.near)
+            around = FaceSlide(*held, active) if self.walks else None
+            p, grown = entry_point(x, si, follow(*held, active), entry.near, around)
             area = dr.relative_grad(1 + grown) * dr.relative_grad(area_of(entry.pi, entry.ray, active))
             apart = dr.select(active & (r > CLOSE), p - si.p, mi.Vector3f(1, 0, 0))
             r = dr.replace_grad(r, dr.norm(apart))
-        for profile, mask in self.profiles(si, bsdf, visit.eta, active):
+        F = visit.fresnel(si.wi)
+        for profile, mask in self.profiles(si if start is None else start, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
+                if start is not None:
+                    F = dr.select(mask, visit.fresnel(start.wi), F)
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
-                R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), log_weight(profile.medium, entry.path))))
+                alpha = bsdf.eval_attribute_1("alpha", si, mask)
+                weight = log_weight(profile.medium, alpha, entry.path)
+                R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), weight)))
             else:
                 if fixed and isinstance(profile, NormalizedDiffusion):
                     profile = NormalizedDiffusion.of_width(profile.albedo, dr.detach(profile.width))
                 R = profile.eval(mi.Float(r))
             total += dr.select(mask, R, 0)
-        return total * ((1 - visit.fresnel(si.wi)) * area)
+        return total * ((1 - F) * area)
 
     def width(self, si: Any, bsdf: Any, active: Any) -> Any:
         """Width d of normalized diffusion, attached; 0 for other profiles."""
@@ -198,6 +262,13 @@ class SubsurfaceStep:
         for profile, mask in self.normalized(si, bsdf, active):
             d += dr.select(mask, profile.width, 0)
         return d
+
+
+def _unfollowed(shapes: list[Any]) -> list[str]:
+    """Why walks in some of these shapes cannot follow them."""
+    walked = [s for s in shapes if s.bsdf().profile == "random_walk"]
+    why = [f"'{s.id()}' is neither a mesh nor a sphere" for s in walked if not can_slide(s)]
+    return why + [f"'{s.id()}' has a smooth boundary (alpha = 0)" for s in walked if s.bsdf().smooth]
 
 
 def _normalized(si: Any, bsdf: Any, mask: Any) -> NormalizedDiffusion:

@@ -100,6 +100,12 @@ class Camera:
             dflat = (dflat - (flat - lens) * (d.z / c.z)) / c.z
         return dflat * self.scale * self.size
 
+    def pixels_per_area(self, p: Any, n: Any, lens: Any) -> Any:
+        """|∂s/∂A|: film area (pixels²) per area of a surface with normal ``n`` at ``p``."""
+        frame = mi.Frame3f(n)
+        a, b = self.project_tangent(p, frame.s, lens), self.project_tangent(p, frame.t, lens)
+        return dr.abs(a.x * b.y - a.y * b.x)
+
     def blur(self, z: Any) -> Any:
         """Radius of the circle of confusion at depth ``z``, in pixels (the larger axis)."""
         if self.kind != "thinlens":

@@ -5,7 +5,7 @@ import mitsuba as mi
 import numpy as np
 import pytest
 
-from pbdr.bssrdfs.random_walk import _henyey_greenstein, _henyey_greenstein_sample, _henyey_greenstein_slope
+from pbdr.bssrdfs.random_walk import _henyey_greenstein_sample, _henyey_greenstein_slope, henyey_greenstein
 from pbdr.bssrdfs.semi_infinite import ReflectanceTable, reflectance
 from pbdr.validation.cases import T, glow
 
@@ -108,10 +108,10 @@ def test_phase_function(g):
     count, edges = np.histogram(cos, 20, (-1, 1))
     fine = np.linspace(-1, 1, 20 * 64 + 1)
     middle = 0.5 * (fine[1:] + fine[:-1])
-    density = 0.5 * np.asarray(_henyey_greenstein(mi.Float(g), mi.Float(middle)), np.float64)
+    density = 0.5 * np.asarray(henyey_greenstein(mi.Float(g), mi.Float(middle)), np.float64)
     expected = density.reshape(20, 64).mean(1) * (edges[1] - edges[0]) * len(u)
     assert np.allclose(count, expected, atol=0.01 * len(u))
     h = 1e-3
-    logs = [np.log(np.asarray(_henyey_greenstein(mi.Float(g + d), mi.Float(middle)), np.float64)) for d in (-h, h)]
+    logs = [np.log(np.asarray(henyey_greenstein(mi.Float(g + d), mi.Float(middle)), np.float64)) for d in (-h, h)]
     slope = np.asarray(_henyey_greenstein_slope(mi.Float(g), mi.Float(middle)), np.float64)
     assert np.allclose(slope, (logs[1] - logs[0]) / (2 * h), atol=2e-2 * np.abs(slope).max())
