@@ -126,7 +126,6 @@ PARAMETERS = {
     "walk_sigma_a": (WALK, "sigma_a.value", 0.04),
     "walk_sigma_s": (WALK, "sigma_s.value", 0.4),
     "walk_g": (WALK, "g.value", 0.05),
-    "walk_alpha": (WALK | {"alpha": 0.3}, "alpha.value", 0.05),
     "albedo": (VARIETY["rough"] | {"radius": 0.3}, "albedo.value", 0.02),
     "radius": (VARIETY["rough"] | {"radius": 0.3}, "radius.value", 0.02),
     "alpha": (VARIETY["rough"], "alpha.value", 0.02),
@@ -154,7 +153,6 @@ def test_derivatives(name, kind):
         "alpha": 8,
         "walk_radius": 4,
         "walk_g": 8,
-        "walk_alpha": 16,
         "walk_sigma_s": 2,
         "walk_albedo": 0.25,
     }.get(name, 1)
