@@ -112,7 +112,7 @@ class Event:
     """What has ended a flight.
 
     Attributes:
-        p, t: where, and after which distance.
+        p: where.
         scattered, reflected, through: Bool, in free flight or at the boundary; none of them where another shape was passed
             or the walk was lost.
         n, m: outward normal of the boundary, and of the facet (toward the inside).
@@ -220,7 +220,6 @@ def advance(scene: Any, matter: Matter, s: WalkState) -> Event:
     p = dr.select(hit, x.p, free.o)
     event = Event(
         p=p,
-        t=t,
         scattered=~hit & ~lost,
         reflected=inside & ~through & ~lost,
         through=through & ~lost,

@@ -38,12 +38,12 @@ def sample_count(camera: Camera, spp: int) -> int:
 def primary_records(integrator, scene, sensor, seed, spp, cache):
     """Sample every set of moving edges through every camera of ``sensor``."""
     sets = edge_sets(scene, cache, statics=sensor_moves(sensor))
+    sliding = camera_of(sensor, SceneTraits(scene))
     for k, camera in enumerate(cameras(sensor)):
         for j, edges in enumerate(sets):
             # Opaque: a literal would be compiled into the kernel.
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xFFFFFFFF, mi.UInt32(2 * k + j))[0]
             dr.make_opaque(stream)
-            sliding = camera_of(sensor, SceneTraits(scene))
             record, walks = _trace_edges(integrator, scene, camera, sliding, edges, stream, sample_count(camera, spp))
             with dr.resume_grad():
                 attached = dr.grad_enabled(record.speed)
