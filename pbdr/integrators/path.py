@@ -153,7 +153,7 @@ def trace(
                 held = dr.select(s.depth == 0, first.held, 1)
             entry = step.enter(scene, si, bsdf, visit, us, held, entering)
             weight = dr.select(entering, entry.weight, weight)
-            jump = (entry, entering)
+            jump = (entry, entering, us)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
         delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
         black = (weight == 0) & (bs.pdf > 0)
@@ -262,13 +262,14 @@ def trace(
             if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                 moved = follow(s.δL * s.L, entering)
                 with dr.resume_grad():
-                    dr.backward_from(terms.walk_start(s, first, moved, entering))
+                    dr.backward_from(terms.walk_start(s.pi, s.ray, terms.walk_vertex(s, first), moved, entering))
             else:
                 for c in range(len(s.L)):
                     colour = mi.Spectrum(*(float(c == j) for j in range(len(s.L))))
                     moved = follow(colour, entering)
                     with dr.resume_grad():
-                        changed = moved.total + forward_once(terms.walk_start(s, first, moved, entering))
+                        here = terms.walk_vertex(s, first)
+                        changed = moved.total + forward_once(terms.walk_start(s.pi, s.ray, here, moved, entering))
                     s.δL[c] = s.δL[c] + dr.select(entering, s.L[c] * changed, 0)
 
         # ------------------------- Next vertex -------------------------

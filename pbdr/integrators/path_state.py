@@ -137,14 +137,15 @@ def vertex_type(translucent: bool) -> Any:
     pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden. depth: of the path.
 
     In scenes with translucent objects: entered, near: as in `PathState`. entering: the next vertex is where light has
-    entered; N, T, slope, roughness: of a walk to there.
+    entered; us1, us2, us3: random numbers of the way there; N, T, slope, roughness: of a walk.
     """
     f, f2, f3, spectrum, flag = mi.Float, mi.Point2f, mi.Vector3f, mi.Spectrum, mi.UInt32
     fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
     fields["depth"] = flag
     if translucent:
-        fields |= {"entered": flag, "near": f, "entering": flag, "N": flag, "T": f, "slope": spectrum, "roughness": f}
+        fields |= {"entered": flag, "near": f, "entering": flag, "us1": f, "us2": f2, "us3": f}
+        fields |= {"N": flag, "T": f, "slope": spectrum, "roughness": f}
     return make_dataclass("Vertex", list(fields.items()))
 
 
@@ -172,14 +173,14 @@ class PathRecord:
     def put(
         self, s: PathState, β: Any, own: Any, weight: Any, boost: Any, visible: Any, u: tuple, jump: tuple | None
     ) -> None:
-        """Keep the current vertex; ``s`` still knows the one before. ``jump``: (`Entry`, whether it is next)."""
+        """Keep the current vertex; ``s`` still knows the one before. ``jump``: (`Entry`, whether it is next, ``us``)."""
         more = ()
         if jump is not None:
-            entry, entering = jump
+            entry, entering, us = jump
             walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0), mi.Float(0))
             if entry.path is not None:
                 walk = entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
-            more = _flag(s.entered), s.near, _flag(entering), *walk
+            more = _flag(s.entered), s.near, _flag(entering), *us, *walk
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
             _flag(s.delta_prev), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),

@@ -178,10 +178,15 @@ def walk_vertex(s: Any, first: Any) -> Any:
     return si
 
 
-def walk_start(s: Any, first: Any, moved: Any, active: Any) -> Any:
-    """What a walk gains by the motion of the point where it begins: of ``moved``, an `AtStart`, attached."""
-    si = walk_vertex(s, first)
+def walk_start(pi: Any, ray: Any, si: Any, moved: Any, active: Any) -> Any:
+    """What a walk gains by the motion of the point where it begins, attached.
+
+    Args:
+        pi, ray: hit of the point.
+        si: the same as walks see it, attached.
+        moved: `walk_motion.AtStart`.
+    """
     x = mi.Vector3f(si.p)
     value = dr.dot(moved.p, x) + dr.dot(moved.n, mi.Vector3f(si.sh_frame.n)) + dr.dot(moved.view, si.to_world(si.wi))
-    value += dr.dot(moved.slide, x - mi.Vector3f(follow(s.pi, s.ray, active).p))
+    value += dr.dot(moved.slide, x - mi.Vector3f(follow(pi, ray, active).p))
     return dr.select(active, value, 0)

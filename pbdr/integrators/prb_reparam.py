@@ -22,6 +22,7 @@ from .render import PathIntegrator
 from .reparam_film import WarpedFilm, require_sloped_filter
 from .reparam_path import ReparameterizedPath
 from .rotation import RotationField
+from .subsurface_step import unfollowed
 from .warp import WarpField, WarpSettings
 
 MOST_VERTICES = 64  # of a path: they are kept in thread-local memory
@@ -112,10 +113,12 @@ class ReparamIntegrator(PathIntegrator):
             return
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
-        if traits.subsurface is not None and traits.subsurface.walks:
+        if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:
             raise UnsupportedError(
-                "prb_reparam: shapes move in a scene with the subsurface profile 'random_walk'. The field moves the points where"
-                " walks begin, and their derivative by these is missing. Use prb_edge, or a diffusion profile."
+                "prb_reparam: a shape moves in a scene with the subsurface profile 'random_walk', and "
+                + " and ".join(unfollowed(scene))
+                + ". The field moves the points where walks begin, also on objects at rest; walks follow on meshes and spheres"
+                " with a rough boundary. Use alpha >= 0.1, prb_edge, or better_dipole."
             )
         most = MOST_VERTICES // traits.most_vertices(1)
         if not 0 < self.max_depth <= most:

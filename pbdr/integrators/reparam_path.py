@@ -12,6 +12,7 @@ and toward the emitter sample, which has a field of its own.
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..scene.shapes import follow
 from . import path_terms as terms
 from .charts import SphereChart
 from .entry_motion import entry_point
+from .face_slide import FaceSlide
 from .path_state import hit_of
 from .subsurface_step import Entry
 
@@ -70,7 +72,8 @@ class ReparameterizedPath:
             Ve, div_e = self.field.forward(
                 SphereChart(v.si, v.e, self.kappa, x), seeded(self.seed, 2 * k + 1), v.warp_e
             )
-            dL, d = self._vertex_forward(v, o, d, Vw, Ve, div_w, div_e)
+            moved = self._moved(dr.ADMode.Forward, v, mi.Spectrum(1))
+            dL, d = self._vertex_forward(v, o, d, Vw, Ve, div_w, div_e, moved)
             δL += dL
             o = x
             k += 1
@@ -85,7 +88,8 @@ class ReparameterizedPath:
         while dr.hint(k > 0, max_iterations=self.most, label="pbdr backward sweep"):
             k -= 1
             v = self._vertex(ray, record, k, L)
-            δo_now, δd_now, δw, δe, div_w, div_e = self._vertex_backward(v, δL, δd)
+            moved = self._moved(dr.ADMode.Backward, v, δL)
+            δo_now, δd_now, δw, δe, div_w, div_e = self._vertex_backward(v, δL, δd, moved)
             δw += dr.select(v.specular, 0, δd)
             chart = SphereChart(v.si, v.w, self.kappa)
             δx = δo + self.field.backward(chart, seeded(self.seed, 2 * k), v.warp_w, δw, div_w)
@@ -167,6 +171,21 @@ class ReparameterizedPath:
         entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope, row.roughness)
         return entry
 
+    def _moved(self, mode, v, weights):
+        """How the walk from vertex ``v`` follows what moves: an `AtStart` for each colour, or for all (backward)."""
+        if self.step is None or not self.step.follows_walks:
+            return []
+        weights = weights * v.row.β * v.row.weight * v.L
+        us = v.row.us1, v.row.us2, v.row.us3
+        follow = partial(self.step.follow_walk, mode, self.scene, v.si, v.pi, v.segment, v.bsdf, v.visit, us)
+        if mode == dr.ADMode.Backward:
+            return [follow(weights, v.entering)]
+        zero = mi.Float(0)
+        n = len(weights)
+        return [
+            follow(mi.Spectrum([w if c == j else zero for j in range(n)]), v.entering) for c, w in enumerate(weights)
+        ]
+
     def _segment(self, v, o, d):
         """The segment with leaves for the vertex before and for the direction, whose tangents are given.
 
@@ -185,7 +204,9 @@ class ReparameterizedPath:
         segment.o, segment.d = mi.Point3f(leaf_o), leaf_d
         if self.step is not None:
             x_i = follow(v.pi, v.segment, v.entered)
-            p, _ = entry_point(x_i, SimpleNamespace(p=mi.Point3f(leaf_o)), follow(pi, probe, v.entered), v.row.near)
+            around = FaceSlide(pi, probe, v.entered) if self.step.walks else None
+            held = SimpleNamespace(p=mi.Point3f(leaf_o))
+            p, _ = entry_point(x_i, held, follow(pi, probe, v.entered), v.row.near, around)
             segment.o = dr.select(v.entered, dr.replace_grad(mi.Point3f(v.row.o), p), segment.o)
             segment.d = dr.select(v.entered, v.row.d, segment.d)
         return leaf_o, leaf_d, segment
@@ -208,22 +229,28 @@ class ReparameterizedPath:
             dr.backward_from(dr.dot(p, dr.select(v.si.is_valid(), δx, 0)))
             return mi.Vector3f(dr.grad(o)), mi.Vector3f(dr.grad(d))
 
-    def _vertex_forward(self, v, o, d, Vw, Ve, div_w, div_e):
+    def _vertex_forward(self, v, o, d, Vw, Ve, div_w, div_e, moved):
         """Derivative of what the vertex adds, and of the direction in which the path goes on."""
         with dr.resume_grad():
             g = self._graph(v, o, d, Vw, Ve)
+            for c, m in enumerate(moved):
+                g.scattered[c] += terms.walk_start(v.pi, v.segment, g.si, m, v.entering)
             # Together: edges left for a second traversal would cross into the next loop.
             δL, turned = dr.forward_to(g.scattered + g.direct + g.emission, g.turned, flags=ONCE)
             δL += dr.detach(g.spread) * div_w + dr.detach(g.direct) * div_e
+            for c, m in enumerate(moved):
+                δL[c] += m.total
             return δL, dr.select(v.specular, turned, Vw)
 
-    def _vertex_backward(self, v, δL, δd):
+    def _vertex_backward(self, v, δL, δd, moved):
         """Adjoints of segment (o, d) and directions (w, e), and of the divergences along these."""
         zero = mi.Vector3f(0)
         with dr.resume_grad():
             g = self._graph(v, zero, zero, zero, zero)
             value = dr.sum(δL * (g.scattered + g.direct + g.emission))
             value += dr.dot(g.turned, dr.select(v.specular, δd, 0))
+            for m in moved:
+                value += terms.walk_start(v.pi, v.segment, g.si, m, v.entering)
             dr.backward_from(value)
             div_w, div_e = dr.sum(δL * dr.detach(g.spread)), dr.sum(δL * dr.detach(g.direct))
             return (*(mi.Vector3f(dr.grad(x)) for x in (g.o, g.d, g.w, g.e)), div_w, div_e)
@@ -236,7 +263,7 @@ class ReparameterizedPath:
         dr.enable_grad(g.w, g.e)
         dr.set_grad(g.w, Vw)
         dr.set_grad(g.e, Ve)
-        si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
+        g.si = si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
         emits = ~v.entered
         if self.hide_emitters:
             emits &= (v.k > 0) | v.si.is_valid()

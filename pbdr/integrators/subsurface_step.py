@@ -60,19 +60,18 @@ def require_followed(scene: Any, sensor: Any) -> None:
             "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
             " is not available, only those of shapes, area lights and materials."
         )
-    unfollowed = _unfollowed(translucent_shapes(scene)) if shapes else []
-    walked = [s for s in translucent_shapes(scene) if s.bsdf().profile == "random_walk" and s.parameters_grad_enabled()]
-    if walked and unfollowed:
+    reasons = unfollowed(scene) if shapes else []
+    if reasons and any(s.parameters_grad_enabled() for s in _walked(translucent_shapes(scene))):
         raise UnsupportedError(
             "a shape with the subsurface profile 'random_walk' moves, and "
-            + " and ".join(unfollowed)
+            + " and ".join(reasons)
             + ": the derivative of a"
             " walk by the shape that it is in needs meshes or spheres with a rough boundary. Use alpha >= 0.1, or better_dipole."
         )
-    if unfollowed and any(m.profile == "random_walk" for m in materials):
+    if reasons:
         warn_once(
             "subsurface: "
-            + " and ".join(unfollowed)
+            + " and ".join(reasons)
             + ". Where something that moves shows such an object with the profile"
             " 'random_walk' (a wall in its light, a glossy surface), the derivative of the refracted direction is missing."
         )
@@ -264,11 +263,19 @@ class SubsurfaceStep:
         return d
 
 
+def unfollowed(scene: Any) -> list[str]:
+    """Why walks in some objects of a scene cannot follow them."""
+    return _unfollowed(translucent_shapes(scene))
+
+
 def _unfollowed(shapes: list[Any]) -> list[str]:
-    """Why walks in some of these shapes cannot follow them."""
-    walked = [s for s in shapes if s.bsdf().profile == "random_walk"]
+    walked = _walked(shapes)
     why = [f"'{s.id()}' is neither a mesh nor a sphere" for s in walked if not can_slide(s)]
     return why + [f"'{s.id()}' has a smooth boundary (alpha = 0)" for s in walked if s.bsdf().smooth]
+
+
+def _walked(shapes: list[Any]) -> list[Any]:
+    return [s for s in shapes if s.bsdf().profile == "random_walk"]
 
 
 def _normalized(si: Any, bsdf: Any, mask: Any) -> NormalizedDiffusion:

@@ -222,14 +222,25 @@ def test_geometry_followed_by_a_field(name):
     assert report.mismatch < 1e-3, report
 
 
+def test_walks_followed_by_a_field():
+    """The field slides x_o over the surface, and the walk follows."""
+    s = scene(WALK | {"alpha": 0.3}, BALL, light=LAMP)
+    ours, reference = (mi.load_dict({"type": t, "max_depth": 2}) for t in ("prb_reparam", "prb_edge"))
+    more = {"integrator": ours, "reference": reference, "step": 0.02, "spp": 256, "fd_spp": 2048, "seeds": 8}
+    report = gradcheck(s, "s.to_world", "scale", **more, required_error=0.03)
+    assert not report.significant, report
+    assert report.conclusive, report
+    assert report.mismatch < 1e-3, report
+
+
 @pytest.mark.parametrize("what", ["sensor", "point light", "walk", "walk by a field"])
 def test_geometry_that_is_refused(what):
     light = {"type": "point", "position": [1, 4, 1]} if what == "point light" else LAMP
-    material = {"walk": WALK | {"alpha": 0.0}, "walk by a field": WALK}.get(what, VARIETY["rough"])
+    material = WALK | {"alpha": 0.0} if what.startswith("walk") else VARIETY["rough"]
     s = scene(material, BALL, light=light)
     kind = {"type": "prb_reparam" if what == "walk by a field" else "prb_edge", "max_depth": 3}
     params = mi.traverse(s)
-    key = "sensor.to_world" if what == "sensor" else "s.to_world"
+    key = {"sensor": "sensor.to_world", "walk by a field": "light.to_world"}.get(what, "s.to_world")
     θ = mi.Float(0)
     dr.enable_grad(θ)
     params[key] = mi.Transform4f().translate(mi.Vector3f(θ, 0, 0)) @ params[key]
