@@ -7,6 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
 
 ARCS = 64  # pieces of a circle
@@ -66,6 +67,11 @@ class ArcSet:
 
     def __len__(self) -> int:
         return dr.width(self.start)
+
+    def hold_tangents(self) -> None:
+        """Forward mode: keep the tangents alone of all outlines."""
+        with dr.resume_grad():
+            self.attached = [tangents_only(v) for v in self.attached]
 
     @staticmethod
     def _point(view, kind, sign, o, x, y, z, t):

@@ -130,15 +130,10 @@ class SceneEdges:
         )
 
     def hold_tangents(self) -> None:
-        """Forward mode: keep the tangents of all outlines, without the way on which they came.
-
-        Dr.Jit does not carry derivatives through calls of shapes while something else hangs on their parameters.
-        """
-        with dr.resume_grad():
-            if self.arcs is not None:
-                self.arcs.attached = [_tangents_only(v) for v in self.arcs.attached]
-            if self.segments is not None:
-                self.segments.positions = _tangents_only(self.segments.positions)
+        """Of both sets."""
+        for edges in (self.arcs, self.segments):
+            if edges is not None:
+                edges.hold_tangents()
 
     def motion(self, edge: EdgeSample) -> Any:
         """World position of a sample, attached; its value is ``edge.p``."""
@@ -150,13 +145,3 @@ class SceneEdges:
         line = self.segments.motion(EdgeSample(**{**edge.__dict__, "row": dr.select(curved, 0, edge.row)}))
         arc = self.arcs.motion(EdgeSample(**{**edge.__dict__, "row": dr.select(curved, edge.row, 0)}))
         return dr.select(curved, arc, line)
-
-
-def _tangents_only(v: Any) -> Any:
-    if not dr.grad_enabled(v):
-        return v
-    tangent = dr.forward_to(v, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
-    v = type(v)(dr.detach(v))
-    dr.enable_grad(v)
-    dr.set_grad(v, tangent)
-    return v

@@ -9,6 +9,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .topology import MeshEdges, mesh_edges
 
@@ -34,6 +35,11 @@ class SegmentSet:
         with dr.resume_grad():
             self.positions = join([m.vertex_positions_buffer() for m in meshes])
         self._held = dr.detach(self.positions)
+
+    def hold_tangents(self) -> None:
+        """Forward mode: keep the tangents alone of all outlines."""
+        with dr.resume_grad():
+            self.positions = tangents_only(self.positions)
 
     def __len__(self) -> int:
         return self.topology.count

@@ -25,7 +25,7 @@ class Walk:
     entered: Any  # Bool: the vertex is where light entered a translucent object
     ray_prev: Any  # the vertex before
     pi_prev: Any
-    near: Any  # Float, of `entry_motion`
+    near: Any  # Vector2f, of `entry_motion`
     active: Any
 
 
@@ -40,7 +40,7 @@ def walk(
     Args:
         step: `SubsurfaceStep` or ``None``.
         limit: number of vertices, at most, before the one that is returned.
-        held: of `walk_film.FirstPoint`, or ``None``.
+        held: of `sliding_film.FirstPoint`, or ``None``.
     """
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
@@ -54,7 +54,7 @@ def walk(
         entered=mi.Bool(False),
         ray_prev=mi.Ray3f(ray),
         pi_prev=dr.zeros(mi.PreliminaryIntersection3f),
-        near=mi.Float(0),
+        near=mi.Vector2f(0),
         active=mi.Bool(active),
     )
     while s.active:

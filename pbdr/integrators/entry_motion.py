@@ -22,6 +22,7 @@ import mitsuba as mi
 from ..scene.shapes import follow
 from .face_slide import FaceSlide
 
+WALKED = -1.0  # in place of ε
 OPPOSITE = 0.05  # least 1 + n_o·n_i: there is no one way to turn a normal around
 
 
@@ -31,7 +32,7 @@ def entry_point(x: Any, held: Any, material: Any, near: Any, around: FaceSlide |
     Args:
         x: SurfaceInteraction3f of x_i, attached by `follow`.
         held, material: of x_o, attached without (it stays on its ray) and by `follow`.
-        near: Float, ε; after a walk - (share of the slide that x_o keeps, see `walk_film`).
+        near: Vector2f, (ε, share of the slide that x_o keeps, see `sliding_film`); (WALKED, share) after a walk.
         around: x_o, where scenes have walks.
     """
     slide, grown = _slide(x, held.p - material.p, held.p, material.n, near, around)
@@ -48,20 +49,20 @@ def entry_slide(x: Any, material: Any, ray: Any, near: Any, around: FaceSlide | 
 
 def _slide(x: Any, slide: Any, origin: Any, normal: Any, near: Any, around: FaceSlide | None) -> tuple[Any, Any]:
     """(w Q s, w' r̂·Q s) at ``x`` for the slide s at ``origin``; after a walk as `face_slide` says."""
-    walked = None
+    slide, walked = slide * near.y, None
     if around is not None:
-        on = near < 0
-        walked = around.at(x, mi.Vector3f(dr.detach(x.p)), mi.Vector3f(dr.detach(x.n)), on).of(slide * -near)
+        on = near.x < 0
+        walked = around.at(x, mi.Vector3f(dr.detach(x.p)), mi.Vector3f(dr.detach(x.n)), on).of(slide)
     n, m, d = mi.Vector3f(dr.detach(x.n)), mi.Vector3f(dr.detach(normal)), mi.Vector3f(dr.detach(x.p - origin))
     slide = slide - m * dr.dot(m, slide)
     slide -= (n + m) * (dr.dot(n, slide) / dr.maximum(1 + dr.dot(n, m), OPPOSITE))
     slide -= n * dr.dot(n, slide)
-    ε2 = dr.square(dr.maximum(near, 1e-12))
+    ε2 = dr.square(dr.maximum(near.x, 1e-12))
     w = dr.exp(-dr.squared_norm(d) / ε2)
     slide, grown = slide * w, dr.dot(d, slide) * (-2 / ε2 * w)
     if walked is None:
         return slide, grown
-    return dr.select(near < 0, walked[0], slide), dr.select(near < 0, walked[1], grown)
+    return dr.select(on, walked[0], slide), dr.select(on, walked[1], grown)
 
 
 def area_of(pi: Any, ray: Any, active: Any) -> Any:

@@ -26,7 +26,7 @@ from ..scene.lights import lights_move
 from ..scene.viewpoint import Viewpoint
 from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
-from .walk_film import camera_of
+from .sliding_film import camera_of
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
 STATIC = 0.25  # weight of resting outlines in emitter-side samples

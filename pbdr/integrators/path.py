@@ -67,11 +67,11 @@ def trace(
             backward: any pair), else ``None``.
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
         entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
-        first: `walk_film.FirstPoint`, or ``None``.
+        first: `sliding_film.FirstPoint`, or ``None``.
 
     Returns:
         ``(L or δL, valid, L, Z, δray, walked)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, the adjoint
-        (origin, direction) of ``ray``, and of L what has come by a walk from the first vertex.
+        (origin, direction) of ``ray``, and of L what has come from inside a translucent object at the first vertex.
     """
     primal = mode == dr.ADMode.Primal
     step = traits.subsurface
@@ -149,7 +149,7 @@ def trace(
         if dr.hint(translucent, mode="scalar"):
             bs, weight = visit.choose(bs, weight, u2)
             entering = active_next & ~visit.coat
-            if dr.hint(walks and first is not None and not primal, mode="scalar"):
+            if dr.hint(first is not None and not primal, mode="scalar"):
                 held = dr.select(s.depth == 0, first.held, 1)
             entry = step.enter(scene, si, bsdf, visit, us, held, entering)
             weight = dr.select(entering, entry.weight, weight)
@@ -168,10 +168,10 @@ def trace(
             s.L = s.L + Lo
             if dr.hint(replay, mode="scalar"):
                 s.Z = s.Z + s.γ * (emission + direct)
-            if dr.hint(walks and first is not None, mode="scalar"):
-                begins = (s.depth == 0) & entering & step.is_walk(si, bsdf, entering)
+            if dr.hint(first is not None, mode="scalar"):
+                begins = (s.depth == 0) & entering
                 s.own = dr.select(begins, s.L, s.own)
-                s.walked = s.walked | begins
+                s.inner = s.inner | begins
         else:
             s.L = s.L - dr.detach(Lo)
         β = s.β
@@ -216,7 +216,7 @@ def trace(
                 if dr.hint(translucent, mode="scalar"):
                     f, _ = visit.evaluate(wo, f, mi.Float(1))
                     left = (s.pi, s.ray) if traits.moving else None
-                    start = terms.walk_vertex(s, first) if walks and first is not None else None
+                    start = None if first is None else terms.first_vertex(s, first, step.walks)
                     f = dr.select(entering, step.value(si, bsdf, visit, entry, left, spreads, entering, start), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
@@ -262,13 +262,15 @@ def trace(
             if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                 moved = follow(s.δL * s.L, entering)
                 with dr.resume_grad():
-                    dr.backward_from(terms.walk_start(s.pi, s.ray, terms.walk_vertex(s, first), moved, entering))
+                    dr.backward_from(
+                        terms.walk_start(s.pi, s.ray, terms.first_vertex(s, first, step.walks), moved, entering)
+                    )
             else:
                 for c in range(len(s.L)):
                     colour = mi.Spectrum(*(float(c == j) for j in range(len(s.L))))
                     moved = follow(colour, entering)
                     with dr.resume_grad():
-                        here = terms.walk_vertex(s, first)
+                        here = terms.first_vertex(s, first, step.walks)
                         changed = moved.total + forward_once(terms.walk_start(s.pi, s.ray, here, moved, entering))
                     s.δL[c] = s.δL[c] + dr.select(entering, s.L[c] * changed, 0)
 
@@ -289,4 +291,4 @@ def trace(
         s.ray_prev = s.ray
         s.ray = ray_next
 
-    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd), dr.select(s.walked, s.L - s.own, 0)
+    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd), dr.select(s.inner, s.L - s.own, 0)

@@ -37,13 +37,13 @@ class PathState:
     pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
     delta_prev: Any  # Bool: that sample was a Dirac one
     entered: Any  # Bool: the current vertex is where light entered a translucent object
-    near: Any  # Float: there, radius within which it moves along with the vertex before (see `entry_motion`)
+    near: Any  # Vector2f: there, how it moves along with the vertex before (see `entry_motion`)
     entered_prev: Any  # Bool: the vertex before is one; its ``near``, and the vertex before that:
     near_prev: Any
     ray_before: Any
     pi_before: Any
-    own: Any  # Spectrum: radiance that has not come by a walk from the first vertex
-    walked: Any  # Bool: there is such a walk
+    own: Any  # Spectrum: radiance that has not come from inside an object at the first vertex
+    inner: Any  # Bool: some has
     active: Any  # Bool
 
 
@@ -67,13 +67,13 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, act
         pdf_prev=mi.Float(1),
         delta_prev=mi.Bool(True),
         entered=mi.Bool(entered),
-        near=mi.Float(0),
+        near=mi.Vector2f(0),
         entered_prev=mi.Bool(False),
-        near_prev=mi.Float(0),
+        near_prev=mi.Vector2f(0),
         ray_before=mi.Ray3f(ray),
         pi_before=dr.zeros(mi.PreliminaryIntersection3f),
         own=mi.Spectrum(0),
-        walked=mi.Bool(False),
+        inner=mi.Bool(False),
         active=mi.Bool(active),
     )
 
@@ -96,6 +96,7 @@ class SceneTraits:
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
         translucent = translucent_shapes(scene)
         self.subsurface = SubsurfaceStep(translucent) if translucent else None
+        self.translucent_moves = any(s.parameters_grad_enabled() for s in translucent)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
 
     def most_vertices(self, max_depth: int) -> int:
@@ -144,7 +145,7 @@ def vertex_type(translucent: bool) -> Any:
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
     fields["depth"] = flag
     if translucent:
-        fields |= {"entered": flag, "near": f, "entering": flag, "us1": f, "us2": f2, "us3": f}
+        fields |= {"entered": flag, "near": mi.Vector2f, "entering": flag, "us1": f, "us2": f2, "us3": f}
         fields |= {"N": flag, "T": f, "slope": spectrum, "roughness": f}
     return make_dataclass("Vertex", list(fields.items()))
 

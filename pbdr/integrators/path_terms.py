@@ -155,9 +155,9 @@ def scattered_direction(si: Any, ray_next: Any, si_next: Any, moving: bool) -> A
     return si.to_local(dr.replace_grad(ray_next.d, dr.select(si_next.is_valid(), toward, ray_next.d)))
 
 
-def walk_vertex(s: Any, first: Any) -> Any:
-    """The current vertex if a walk begins there; ``first``: a `FirstPoint`, how it moves if the sensor sees it."""
-    segment, before = attach_entry(s, True)
+def first_vertex(s: Any, first: Any, walks: bool) -> Any:
+    """The current vertex as light inside an object sees it; ``first``: a `FirstPoint`, how it moves if the sensor sees it."""
+    segment, before = attach_entry(s, walks)
     si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
     attach_incident_direction(si, before, (s.depth >= 1) & ~s.entered)
     if first is None:

@@ -120,7 +120,7 @@ class EdgeIntegrator(PathIntegrator):
             # Samples per pixel of outline: their number follows the side of the film.
             lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
-                yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies), share)
+                yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
             films: dict = {}  # of each camera, the same in all passes

@@ -19,7 +19,7 @@ from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
 from .path_state import SceneTraits
-from .walk_film import camera_of, first_point, outline_record
+from .sliding_film import camera_of, first_point, outline_record
 
 # Distance of the two rays from the outline, share of the film side: 6 ulp of float32. The
 # intersection of a ray and a curved shape is less exact.
@@ -35,23 +35,27 @@ def sample_count(camera: Camera, spp: int) -> int:
     return max(64, int(spp * OUTLINE * (camera.size[0] + camera.size[1])))
 
 
-def primary_records(integrator, scene, sensor, seed, spp, cache):
+def primary_records(integrator, scene, sensor, seed, spp, cache, forward=False):
     """Sample every set of moving edges through every camera of ``sensor``."""
-    sets = edge_sets(scene, cache, statics=sensor_moves(sensor))
     sliding = camera_of(sensor, SceneTraits(scene))
+    # An outline at rest borders what slides behind it.
+    sets = edge_sets(scene, cache, statics=sensor_moves(sensor) or sliding is not None)
+    if forward:
+        for edges in sets:
+            edges.hold_tangents()
     for k, camera in enumerate(cameras(sensor)):
         for j, edges in enumerate(sets):
             # Opaque: a literal would be compiled into the kernel.
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0xFFFFFFFF, mi.UInt32(2 * k + j))[0]
             dr.make_opaque(stream)
-            record, walks = _trace_edges(integrator, scene, camera, sliding, edges, stream, sample_count(camera, spp))
+            record, slid = _trace_edges(integrator, scene, camera, sliding, edges, stream, sample_count(camera, spp))
             with dr.resume_grad():
                 attached = dr.grad_enabled(record.speed)
             if attached:
                 yield record
             del record  # nothing attached may be left in forward mode
-            if walks is not None:
-                yield walks
+            if slid is not None:
+                yield slid
 
 
 def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
@@ -111,8 +115,8 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         speed = dr.dot(moved, normal)
     if sliding is None:
         return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), None
-    walks = outline_record(sliding, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lambda: mi.Float(0)), walks
+    slid = outline_record(sliding, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lambda: mi.Float(0)), slid
 
 
 def _nearer(edge, ray, hit, margin):

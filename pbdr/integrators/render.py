@@ -19,8 +19,8 @@ from ..scene.tangents import settled
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
+from .sliding_film import SlidingFilm, camera_of, first_point
 from .subsurface_step import require_followed
-from .walk_film import SlidingFilm, camera_of, first_point
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
@@ -90,7 +90,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         primal = mode == dr.ADMode.Primal
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
-        value, valid, L, Z, δray, walked = trace(
+        value, valid, L, Z, δray, inner = trace(
             mode,
             scene,
             sampler,
@@ -113,7 +113,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             entered=False,
             first=first,
         )
-        return value, valid, [], ((L, Z, walked) if primal else δray)
+        return value, valid, [], ((L, Z, inner) if primal else δray)
 
     def first_hit(self, scene, ray, active):
         """What the sensor sees along ``ray``; area lights are looked through if hidden."""
@@ -216,7 +216,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             dr.eval()
 
     def _first_point(self, scene, sensor, ray, pos):
-        """(camera or None, arguments of `sample`): how walks from where the sensor looks follow what moves."""
+        """(camera or None, arguments of `sample`): how light inside what the sensor sees follows what moves."""
         camera = camera_of(sensor, SceneTraits(scene))
         if camera is None:
             return None, {}

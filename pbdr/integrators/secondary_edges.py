@@ -28,7 +28,7 @@ from .camera_walk import walk
 from .entry_motion import entry_slide
 from .face_slide import FaceSlide
 from .indirect import Indirect
-from .walk_film import first_point
+from .sliding_film import first_point
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
 OFFSET, CURVED = 3e-6, 1e-5
@@ -59,7 +59,7 @@ class Before:
     entered: Any  # Bool: it did
     pi: Any
     ray: Any
-    near: Any  # Float, of `entry_motion`
+    near: Any  # Vector2f, of `entry_motion`
 
 
 def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:

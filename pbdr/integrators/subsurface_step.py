@@ -28,7 +28,7 @@ from ..sampling.paired import continued
 from ..scene.lights import lights_move
 from ..scene.sensors import sensor_moves
 from ..scene.shapes import follow, shapes_move, translucent_shapes
-from .entry_motion import area_of, entry_point
+from .entry_motion import WALKED, area_of, entry_point
 from .face_slide import FaceSlide, can_slide
 from .walk_motion import AtStart, follow_walk
 
@@ -146,14 +146,6 @@ class SubsurfaceStep:
             if PROFILES[name] is NormalizedDiffusion:
                 yield _normalized(si, bsdf, mask), mask
 
-    def is_walk(self, si: Any, bsdf: Any, active: Any) -> Any:
-        """Bool: the object's profile is a random walk."""
-        found = mi.Bool(False)
-        for name, mask in self._kinds(si, bsdf, active):
-            if PROFILES[name] is RandomWalk:
-                found |= mask
-        return found
-
     def matter(self, si: Any, bsdf: Any, walk: RandomWalk, visit: Visit, active: Any) -> Matter:
         """Of a walk that begins at ``si``."""
         return Matter(si.shape, walk.medium, visit.eta, bsdf.eval_attribute_1("alpha", si, active))
@@ -161,26 +153,27 @@ class SubsurfaceStep:
     def enter(self, scene: Any, si: Any, bsdf: Any, visit: Visit, us: Any, held: Any, active: Any) -> Entry:
         """Sample where the light has entered, of lanes that did not choose the boundary.
 
-        ``held``: Float, if the motion of the point will be asked for, else ``None``: the share of its slide that the first
-        point of a walk keeps (see `walk_film`).
+        ``held``: Float, if the motion of the point will be asked for, else ``None``: the share of its slide that x_o keeps
+        (see `sliding_film`).
         """
         entry = Entry(
             mi.Ray3f(si.spawn_ray(si.n)),
             dr.zeros(mi.PreliminaryIntersection3f),
             mi.Point3f(si.p),
             mi.Spectrum(0),
-            mi.Float(0),
+            mi.Vector2f(0),
         )
         inside = visit.inside(si.wi)
         for profile, mask in self.profiles(si, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
                 e = entry.path = walk(scene, si, self.matter(si, bsdf, profile, visit, mask), continued(*us), mask)
                 if held is not None:
-                    entry.near[mask & e.found] = -held
+                    entry.near[mask & e.found] = mi.Vector2f(WALKED, held)
             else:
                 e = sample_entry(scene, si, profile, *us, mask)
                 if held is not None:
-                    entry.near[mask & e.found] = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
+                    ε = dr.min(mi.Spectrum(profile.sample(mi.Float(NEAR))))
+                    entry.near[mask & e.found] = mi.Vector2f(ε, held)
             found = mask & e.found
             entry.ray[found] = e.ray
             entry.pi[found] = e.pi
@@ -229,21 +222,19 @@ class SubsurfaceStep:
         Args:
             held: hit and ray of x_o if shapes move: then attached to their motion, too.
             fixed: without derivatives of the width of normalized diffusion.
-            start: x_o as walks see it, if not as ``si``.
+            start: x_o as light inside sees it, if not as ``si``, which is held on its ray.
         """
+        start = si if start is None else start
         total, r, area = mi.Spectrum(0), dr.norm(entry.p - dr.detach(si.p)), mi.Float(1)
         if held is not None:
             x = follow(entry.pi, entry.ray, active)
             around = FaceSlide(*held, active) if self.walks else None
             p, grown = entry_point(x, si, follow(*held, active), entry.near, around)
             area = dr.relative_grad(1 + grown) * dr.relative_grad(area_of(entry.pi, entry.ray, active))
-            apart = dr.select(active & (r > CLOSE), p - si.p, mi.Vector3f(1, 0, 0))
+            apart = dr.select(active & (r > CLOSE), p - start.p, mi.Vector3f(1, 0, 0))
             r = dr.replace_grad(r, dr.norm(apart))
-        F = visit.fresnel(si.wi)
-        for profile, mask in self.profiles(si if start is None else start, bsdf, visit.eta, active):
+        for profile, mask in self.profiles(start, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
-                if start is not None:
-                    F = dr.select(mask, visit.fresnel(start.wi), F)
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
                 alpha = bsdf.eval_attribute_1("alpha", si, mask)
                 weight = log_weight(profile.medium, alpha, entry.path)
@@ -253,7 +244,7 @@ class SubsurfaceStep:
                     profile = NormalizedDiffusion.of_width(profile.albedo, dr.detach(profile.width))
                 R = profile.eval(mi.Float(r))
             total += dr.select(mask, R, 0)
-        return total * ((1 - F) * area)
+        return total * ((1 - visit.fresnel(start.wi)) * area)
 
     def width(self, si: Any, bsdf: Any, active: Any) -> Any:
         """Width d of normalized diffusion, attached; 0 for other profiles."""
@@ -325,7 +316,7 @@ class Visit:
 
 
 class Entry:
-    """A point x_i: the hit, its position, (1 - F) R over its density, and ``near`` of `entry_motion`."""
+    """A point x_i: the hit, its position, (1 - F) R over its density, and ``near`` (Vector2f) of `entry_motion`."""
 
     def __init__(self, ray: Any, pi: Any, p: Any, weight: Any, near: Any):
         self.ray, self.pi, self.p, self.weight, self.near = ray, pi, p, weight, near

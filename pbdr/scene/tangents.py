@@ -48,3 +48,17 @@ def settled(scene: Any) -> Iterator[None]:
             for key, value in kept.items():
                 params[key] = value
             params.update()
+
+
+def tangents_only(v: Any) -> Any:
+    """A copy that has the tangent of ``v``, without the way on which that came (forward mode).
+
+    Dr.Jit does not carry derivatives through calls of shapes while something else hangs on their parameters.
+    """
+    if not dr.grad_enabled(v):
+        return v
+    tangent = dr.forward_to(v, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
+    v = type(v)(dr.detach(v))
+    dr.enable_grad(v)
+    dr.set_grad(v, tangent)
+    return v

@@ -1,4 +1,4 @@
-"""Walks that begin where the sensor looks: their first point follows the surface, and the film is what slides.
+"""What comes from inside the objects that the sensor looks at: x_o follows the surface, and the film is what slides.
 
 The point x_o that a pixel sees would slide over the surface when that moves. Seen over the whole film, the same derivative
 is that of radiance that moves along with x_o over the film, with v the motion of its image,
@@ -6,7 +6,8 @@ is that of radiance that moves along with x_o over the film, with v the motion o
     dI = ∫ k dL + L ∇·(k v) ds + ∮ k L (v_b - v)·n dl,
 
 dL with x_o following the surface, and v_b the motion of an outline: where it is the object's own, nothing is left of the
-last term. So walks need no derivative by the slide of x_o, whose variance grows without bound toward creases. A share χ of
+last term. So no derivative by the slide of x_o is needed, whose variance has no bound: a curved surface slides infinitely
+fast at its silhouette, and near creases a walk's short flights see that x_o moves against what is around it. A share χ of
 the slide is taken up so; it falls to 0 at the border of the film, where radiance would move out.
 """
 
@@ -29,7 +30,7 @@ MARGIN = 0.1  # share of the film's side over which χ rises from its border
 
 @dataclass
 class FirstPoint:
-    """How the x_o of paths that begin at the sensor moves, if a walk leads on from there.
+    """How x_o moves where the sensor sees it, as light inside the object sees it.
 
     Attributes:
         held: Float, share of the slide over the surface that is left to it, 1 - χ.
@@ -41,8 +42,8 @@ class FirstPoint:
 
 
 def camera_of(sensor: Any, traits: Any) -> Camera | None:
-    """The camera whose film can slide, if walks in this scene need it."""
-    if traits.subsurface is None or not traits.subsurface.follows_walks or not traits.moving or sensor_moves(sensor):
+    """The camera whose film can slide, if translucent objects move."""
+    if not traits.translucent_moves or sensor_moves(sensor):
         return None
     if (
         sensor.class_name() not in ("PerspectiveCamera", "OrthographicCamera")
@@ -72,20 +73,20 @@ def _share(camera: Camera, pos: Any) -> tuple[Any, Any]:
 
 
 class SlidingFilm(WarpedFilm):
-    """∫ L ∇·(k χ v) ds for the radiance of walks, and its adjoint.
+    """∫ L ∇·(k χ v) ds for what comes from inside, and its adjoint.
 
     Args:
         camera: see `camera_of`.
         pos, ray, pi: film positions in pixels, what the sensor sees there.
-        walked: Spectrum, what walks from there have brought.
+        inner: Spectrum, what has come from inside there.
         weight, spp: of the samples.
     """
 
-    def __init__(self, sensor: Any, camera: Camera, pos: Any, ray: Any, pi: Any, walked: Any, weight: Any, spp: int):
+    def __init__(self, sensor: Any, camera: Camera, pos: Any, ray: Any, pi: Any, inner: Any, weight: Any, spp: int):
         super().__init__(sensor)
         self.camera, self.pos, self.ray, self.pi = camera, mi.Point2f(pos), ray, pi
-        self.on = dr.any(walked != 0) & pi.is_valid()
-        self.values = self.to_channels(dr.select(self.on, walked * weight / spp, 0), mi.Float(0), ray.wavelengths)
+        self.on = dr.any(inner != 0) & pi.is_valid()
+        self.values = self.to_channels(dr.select(self.on, inner * weight / spp, 0), mi.Float(0), ray.wavelengths)
         self.χ, self.slope = _share(camera, self.pos)
         dr.eval(self.values, self.pos, self.ray, self.pi, self.χ, self.slope)
 
@@ -128,16 +129,16 @@ class SlidingFilm(WarpedFilm):
                 dr.backward_from(dr.dot(p, δv) + area * δgrown, flags=dr.ADFlag.ClearInterior)
 
 
-def outline_record(camera: Camera, pos: Any, ray: Any, pi: Any, normal: Any, walked: Any, active: Any) -> EdgeRecord:
-    """- k χ L v·n for the walks beside an outline.
+def outline_record(camera: Camera, pos: Any, ray: Any, pi: Any, normal: Any, inner: Any, active: Any) -> EdgeRecord:
+    """- k χ L v·n for what comes from inside beside an outline.
 
     Args:
         normal: of the outline (pixels), scaled as the speed of other samples.
-        walked: Spectrum, scaled as their value.
+        inner: Spectrum, scaled as their value.
     """
     with dr.suspend_grad():
-        active = active & dr.any(walked != 0) & pi.is_valid()
-        value = dr.select(active, -walked * _share(camera, pos)[0], 0)
+        active = active & dr.any(inner != 0) & pi.is_valid()
+        value = dr.select(active, -inner * _share(camera, pos)[0], 0)
         dr.eval(value, active, ray, pi, normal, pos)
 
     def speed() -> Any:
