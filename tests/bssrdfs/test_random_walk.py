@@ -5,8 +5,16 @@ import mitsuba as mi
 import numpy as np
 import pytest
 
-from pbdr.bssrdfs.random_walk import _henyey_greenstein_sample, _henyey_greenstein_slope, henyey_greenstein
+from pbdr.bssrdfs.medium import Medium
+from pbdr.bssrdfs.random_walk import (
+    Matter,
+    _henyey_greenstein_sample,
+    _henyey_greenstein_slope,
+    henyey_greenstein,
+    walk,
+)
 from pbdr.bssrdfs.semi_infinite import ReflectanceTable, reflectance
+from pbdr.sampling.paired import lane_sampler
 from pbdr.validation.cases import T, glow
 
 
@@ -115,3 +123,28 @@ def test_phase_function(g):
     logs = [np.log(np.asarray(henyey_greenstein(mi.Float(g + d), mi.Float(middle)), np.float64)) for d in (-h, h)]
     slope = np.asarray(_henyey_greenstein_slope(mi.Float(g), mi.Float(middle)), np.float64)
     assert np.allclose(slope, (logs[1] - logs[0]) / (2 * h), atol=2e-2 * np.abs(slope).max())
+
+
+def leave_a_ball(alpha, seed, lanes=1 << 18):
+    """What walks carry, that height of their ends, and the derivative of it by alpha: seen at 1.1 radians."""
+    scene = mi.load_dict({"type": "scene", "ball": {"type": "sphere"}})
+    view = mi.Vector3f(float(np.sin(1.1)), 0, float(np.cos(1.1)))
+    si = scene.ray_intersect(mi.Ray3f(mi.Point3f(0, 0, 1) + view + dr.zeros(mi.Vector3f, lanes), -view))
+    medium = Medium(mi.Spectrum(1.0), mi.Spectrum(2.0), mi.Spectrum(0.3), mi.Spectrum(1.4))
+    w = walk(scene, si, Matter(si.shape, medium, mi.Float(1.4), mi.Float(alpha)), lane_sampler(mi.UInt32(seed), lanes))
+    height = w.pi.compute_surface_interaction(w.ray, mi.RayFlags.Minimal, w.found).p.z
+    value = dr.select(w.found, w.weight[0] * height, 0)
+    return float(dr.mean(value)[0]), float(dr.mean(value * w.roughness)[0])
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.6])
+def test_derivative_by_roughness(alpha):
+    """Of the facets that walks meet, by their score: against differences with the same random numbers."""
+    h, seeds = 0.1 * alpha, range(8)
+    scores = np.array([leave_a_ball(alpha, k)[1] for k in seeds])
+    steps = np.array([
+        (leave_a_ball(alpha + h, 100 + k)[0] - leave_a_ball(alpha - h, 100 + k)[0]) / (2 * h) for k in seeds
+    ])  # fmt: skip
+    error = np.hypot(scores.std(ddof=1), steps.std(ddof=1)) / np.sqrt(len(seeds))
+    assert error < 0.05 * steps.mean()
+    assert abs(scores.mean() - steps.mean()) < 3.5 * error
