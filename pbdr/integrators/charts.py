@@ -27,6 +27,13 @@ class SphereChart:
         self.frame = mi.Frame3f(self.d)
         self.tangent = mi.Vector3f(tangent)
         self.vector, self.matrix = mi.Vector3f, mi.Matrix3f
+        self.horizon = None if si is None else mi.Vector3f(si.n)  # normal of the plane that ends the view
+
+    def below(self, d: Any) -> Any:
+        """Does a direction run through the surface, as the main one does not?"""
+        if self.horizon is None:
+            return mi.Bool(False)
+        return dr.dot(self.horizon, d) * dr.dot(self.horizon, self.d) < 0
 
     def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
         """(ω'⊥, 1 - ω·ω', q) of an ω' from a vMF density of concentration κ · ``scale``."""
@@ -90,6 +97,10 @@ class FilmChart:
         self.more = (time, wavelength, aperture)
         self.kappa = kappa
         self.vector, self.matrix = mi.Vector2f, mi.Matrix2f
+        self.horizon = None
+
+    def below(self, d: Any) -> Any:
+        return mi.Bool(False)
 
     def draw(self, u: Any, scale: Any) -> tuple[Any, Any, Any]:
         q = -dr.log(1 - u.x) / scale

@@ -114,7 +114,9 @@ class FilmField(Field):
         t = dr.norm(to)
         pi.t = dr.select(pi.is_valid(), t, dr.inf)
         n = mi.Vector2f(dr.select(met, n, 0))
-        self.row = row_type(mi.Vector2f)(zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), to / t, *hit_values(pi))
+        self.row = row_type(mi.Vector2f)(
+            zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), mi.UInt32(0), to / t, *hit_values(pi)
+        )
         # What every pair of sample and point reads, four numbers at a time.
         self.places = dr.ravel(mi.Vector4f(chart.pos.x, chart.pos.y, beside.x, beside.y))
         self.bounds = dr.ravel(mi.Vector4f(n.x, n.y, y, dr.select(met, mi.Float(1), 0)))

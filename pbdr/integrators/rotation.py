@@ -63,7 +63,7 @@ class RotationField(Field):
             si = pi.compute_surface_interaction(ray, self.flags)
             nearer = self._occludes(ray, si, best)
             none = chart.vector(0)
-            here = Row(offset, none, none, drop, mi.Float(0), mi.Float(1), ray.d, *hit_values(pi))
+            here = Row(offset, none, none, drop, mi.Float(0), mi.Float(1), mi.UInt32(0), ray.d, *hit_values(pi))
             best.row = dr.select(nearer, here, best.row)
             best.p = dr.select(nearer, si.p, best.p)
             best.n = dr.select(nearer, si.n, best.n)

@@ -71,9 +71,18 @@ def row_type(vector: Any) -> Any:
     """What the passes over the rays share, a row of thread-local memory.
 
     ``offset`` is ω'⊥ and ``drop`` 1 - ω·ω' (unused on the film); ``normal`` is n or 0, ``slope`` ∂log W.
-    ``d`` leads to the point whose motion counts, a little beside what the ray has hit.
+    ``d`` leads to the point whose motion counts, a little beside what the ray has hit. ``below``: 1 where the ray runs
+    through the surface that it has left.
     """
-    own = {"offset": vector, "normal": vector, "slope": vector, "drop": mi.Float, "W": mi.Float, "gain": mi.Float}
+    own = {
+        "offset": vector,
+        "normal": vector,
+        "slope": vector,
+        "drop": mi.Float,
+        "W": mi.Float,
+        "gain": mi.Float,
+        "below": mi.UInt32,
+    }
     return make_dataclass("AuxiliaryRay", list((own | {"d": mi.Vector3f} | hit_fields()).items()))
 
 
@@ -168,7 +177,11 @@ class WarpField(Field):
                 W = dr.power(1 / bottom, S.power) * e
                 slope = offset * (chart.kappa * S.exponent * e / bottom)
             something |= pi.is_valid()
-            rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, d, *hit_values(pi))
+            below = chart.below(ray.d)
+            # Nothing reflects along the horizon of a smooth surface, and what is as near as one likes has no angle to measure.
+            pi.t = dr.select(below & ~pi.shape.is_mesh(), dr.inf, pi.t)
+            below = dr.select(below, mi.UInt32(1), 0)
+            rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, below, d, *hit_values(pi))
             Z.add(i, W, normal)
             i += 1
         if dr.hint(self._sees_horizons(chart), mode="scalar"):
@@ -207,7 +220,7 @@ class WarpField(Field):
         slope = dq * (-self.settings.exponent * dr.exp(q) / bottom)
         slope = mi.Vector3f(dr.select(on, slope, 0))
         there = hit_values(self.measure.on_the_plane(si, h, on))
-        return Row(h - chart.d * cos, n, slope, drop, W, mi.Float(1), h, *there)
+        return Row(h - chart.d * cos, n, slope, drop, W, mi.Float(1), mi.UInt32(1), h, *there)
 
     def _found(self, chart, ray, pi, si, offset, drop):
         """What a hit tells of the boundary beside it: (the point whose motion counts as a hit, n, direction and distance
@@ -255,11 +268,12 @@ class WarpField(Field):
         score = chart.kappa * self._scale(i)
         return row.offset * (dr.select(i < self.settings.rays, score, 0) if self._sees_horizons(chart) else score)
 
-    def _across(self, chart, i, row, v):
-        """What counts of the motion of row ``i``, and of its adjoint: of a horizon that across it."""
-        if not self._sees_horizons(chart):
+    def _across(self, chart, row, v):
+        """What counts of a motion, and of its adjoint: where the surface itself ends the view, that across its plane. What slides
+        along has no bound close by."""
+        if chart.horizon is None:
             return v
-        return dr.select(i < self.settings.rays, v, row.normal * dr.dot(row.normal, v))
+        return dr.select(row.below == 1, chart.horizon * dr.dot(chart.horizon, v), v)
 
     def _coefficient(self, chart, row, i, Z, A):
         """b of a ray: it adds b·V_i to ∇·V."""
@@ -291,7 +305,7 @@ class WarpField(Field):
         i = mi.UInt32(0)
         while dr.hint(i < Z.count, max_iterations=self._most(chart), label="pbdr warp"):
             row = rows[i]
-            v = self._across(chart, i, row, self._velocity(chart, row))
+            v = self._across(chart, row, self._velocity(chart, row))
             V += Z.pull(row, v)
             div += dr.dot(self._coefficient(chart, row, i, Z, A), v)
             i += 1
@@ -305,7 +319,7 @@ class WarpField(Field):
         while dr.hint(i < Z.count, max_iterations=self._most(chart), label="pbdr warp adjoint"):
             row = rows[i]
             b = self._coefficient(chart, row, i, Z, A)
-            δv = self._across(chart, i, row, Z.pull(row, δV) + δdiv * b)
+            δv = self._across(chart, row, Z.pull(row, δV) + δdiv * b)
             δo += self._velocity_adjoint(chart, row, δv)
             i += 1
         return δo
