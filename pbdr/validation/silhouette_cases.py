@@ -185,6 +185,13 @@ outline(
 )
 
 
+@case("silhouette", "front.to_world", "translate_x", max_depth=2)
+def ball_before_ball():
+    """A field that follows the nearer one slides points over the curved surface behind it."""
+    front = {"type": "sphere", "center": [0.1, 0.05, 2.5], "radius": 0.25, "bsdf": diffuse(0.1, 0.1, 0.1)}
+    return world(ball={"type": "sphere", "bsdf": diffuse()}, front=front)
+
+
 @case("silhouette", "ball.to_world", "translate_x", max_depth=2)
 def occluded_ball():
     """Part of the outline is hidden by a nearer shape that stands still."""

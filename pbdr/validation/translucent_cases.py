@@ -11,8 +11,8 @@ MATTER = {"profile": "better_dipole", "sigma_a": 0.4, "sigma_s": 6.0, "alpha": 0
 WALK = {"profile": "random_walk", "sigma_a": rgb(0.4, 0.6, 0.9), "sigma_s": 6.0, "g": 0.3, "alpha": 0.3}
 
 
-def translucent(name: str, key: str, direction: str, step: float, material: dict, shape: dict = BALL):
-    """Register a translucent object on a floor under a lamp, and a block that shades it."""
+def translucent(name: str, key: str, direction: str, step: float, material: dict, shape: dict = BALL, **more: dict):
+    """Register a translucent object on a floor under a lamp, a block that shades it, and what else there is."""
 
     def build() -> dict:
         lamp = {"type": "rectangle", "to_world": T().translate([1, 3, 1]).rotate([1, 0, 0], 90).scale(0.5)}
@@ -22,6 +22,7 @@ def translucent(name: str, key: str, direction: str, step: float, material: dict
             block={"type": "sphere", "center": [0.6, 1.6, 0.4], "radius": 0.35, "bsdf": diffuse(0.2, 0.2, 0.2)},
             ground={**ground, "bsdf": diffuse()},
             lamp={**lamp, "emitter": glow(9, 8, 6)},
+            **more,
         )
 
     build.__name__ = f"translucent_{name}"
@@ -46,3 +47,9 @@ translucent("ball_scale", "object.to_world", "scale", 0.02, ROUGH)
 translucent("dice_scale", "object.vertex_positions", "scale", 0.02, ROUGH, DICE)
 translucent("walk_ball_scale", "object.to_world", "scale", 0.02, WALK)
 translucent("walk_dice_scale", "object.vertex_positions", "scale", 0.02, WALK, DICE)
+
+FRONT = {"type": "sphere", "center": [0.1, 0.3, 2.2], "radius": 0.3, "bsdf": diffuse(0.2, 0.2, 0.2)}
+translucent(
+    "ball_behind", "object.to_world", "scale", 0.02, ROUGH, front=FRONT
+)  # an outline that rests before what slides
+translucent("walk_ball_behind", "object.to_world", "scale", 0.02, WALK, front=FRONT)

@@ -164,13 +164,16 @@ def test_derivatives(name, kind):
 
 
 BLOCK = {"type": "sphere", "center": [0.6, 1.6, 0.4], "radius": 0.35, "bsdf": diffuse(0.2, 0.2, 0.2)}
+FRONT = {"type": "sphere", "center": [0.1, 0.3, 2.2], "radius": 0.3, "bsdf": diffuse(0.2, 0.2, 0.2)}
 DICE = {"type": "cube", "to_world": T().rotate([1, 2, 0.5], 35).scale(0.7)}
 MOTIONS = {
     "shadow": (BALL, "block.to_world", "translate_x"),  # of a resting light on a resting translucent ball
     "lamp": (BALL, "light.to_world", "translate_x"),
     "dice": (DICE, "s.vertex_positions", "scale"),
     "ball": (BALL, "s.to_world", "scale"),
+    "ball behind": (BALL, "s.to_world", "scale"),  # something that rests before it
     "walked ball": (BALL, "s.to_world", "scale"),
+    "walked ball behind": (BALL, "s.to_world", "scale"),
     "walked dice": (DICE, "s.vertex_positions", "scale"),
 }
 
@@ -179,21 +182,21 @@ MOTIONS = {
     "name",
     [
         "shadow",
-        "walked ball",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("lamp", "dice", "ball", "walked dice")),
+        "ball behind",
+        "walked ball behind",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("lamp", "dice", "ball", "walked ball", "walked dice")),
     ],
 )
 def test_geometry(name):
     """Boundary terms at the point where light enters, and the motion of both points of the object."""
     shape, key, direction = MOTIONS[name]
     walked = name.startswith("walked")
+    more = {"front": FRONT} if name.endswith("behind") else {}
     if walked:  # seen directly: walks that another surface sees have few, large errors
-        s = scene(WALK | {"alpha": 0.3}, shape, light=LAMP, block=BLOCK)
+        s = scene(WALK | {"alpha": 0.3}, shape, light=LAMP, block=BLOCK, **more)
     else:
-        s = scene(VARIETY["rough"] | {"radius": 0.3}, shape, light=LAMP, floor=FLOOR, block=BLOCK)
-    spp = (
-        6000 if name in ("dice", "ball") else 1024 if name == "walked dice" else 256
-    )  # a point on a curved surface slides fast where it turns away
+        s = scene(VARIETY["rough"] | {"radius": 0.3}, shape, light=LAMP, floor=FLOOR, block=BLOCK, **more)
+    spp = {"dice": 4096, "walked dice": 1024}.get(name, 256)
     report = gradcheck(s, key, direction, step=0.02, spp=spp, fd_spp=2048, seeds=8, required_error=0.03)
     assert not report.significant, report
     assert report.conclusive, report

@@ -48,6 +48,7 @@ def distance_scene(shift=0.0):
         ("thin_lens", 64, 0.05),
         ("own_horizon", 128, 0.03),
         ("bend_horizon", 128, 0.03),
+        ("ball_before_ball", 128, 0.02),
     ],
 )
 def test_quick(name, spp, error):
