@@ -254,7 +254,8 @@ def log_weight(medium: Medium, alpha: Any, path: Walk) -> Any:
 
 def henyey_greenstein(g: Any, cos: Any) -> Any:
     """Density over the cosine, times 2."""
-    return (1 - dr.square(g)) / dr.power(1 + dr.square(g) - 2 * g * cos, 1.5)
+    x = 1 + dr.square(g) - 2 * g * cos
+    return (1 - dr.square(g)) / (x * dr.sqrt(x))
 
 
 def _henyey_greenstein_slope(g: Any, cos: Any) -> Any:

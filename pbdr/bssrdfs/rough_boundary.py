@@ -13,10 +13,16 @@ import drjit as dr
 import mitsuba as mi
 
 SMOOTH = 1e-3  # α below which the boundary is smooth
+STEEPEST = 1e4  # cotangent over α
+BELOW_ONE = 1 - 2**-24
 
 
 def sample_facet(n: Any, ω: Any, α: Any, u: Any) -> Any:
     """A facet's normal.
+
+    With slopes in units of α, x along ω and y across, their density is (c - x)⁺ exp(-x² - y²), c the cotangent of ω's angle.
+    Both signs of x together have max(2c, c + |x|) exp(-x²): Gaussians, and x exp(-x²) beyond c. (Mitsuba's sampler looks for
+    x by Newton's steps, and takes more time than all else of a walk.)
 
     Args:
         n: unit normal (Vector3f) on the side of ω.
@@ -26,9 +32,29 @@ def sample_facet(n: Any, ω: Any, α: Any, u: Any) -> Any:
     """
     rough = α >= SMOOTH
     frame = mi.Frame3f(n)
-    facets = mi.MicrofacetDistribution(mi.MicrofacetType.Beckmann, dr.select(rough, α, 0.1), True)
-    m, _ = facets.sample(frame.to_local(ω), u)
-    return dr.select(rough, frame.to_world(m), n)
+    view = frame.to_local(ω)
+    sin2 = dr.square(view.x) + dr.square(view.y)
+    slanted = sin2 > 1e-12
+    inverse = dr.select(slanted, dr.rsqrt(sin2), 1)
+    along = mi.Vector2f(dr.select(slanted, view.x * inverse, 1), dr.select(slanted, view.y * inverse, 0))
+    c = dr.select(slanted, dr.clip(view.z * inverse / dr.select(rough, α, 1), 0, STEEPEST), STEEPEST)
+
+    gauss, tail = c * (0.5 * dr.sqrt(dr.pi)), 0.5 * dr.exp(-dr.square(c))
+    inner = gauss * (1 + dr.erf(c))
+    at = u.x * (inner + tail)
+    beyond = at >= inner
+    share = dr.select(beyond, 0, at / dr.maximum(gauss, 1e-20))
+    share = dr.select(share >= 1, share - 1, share)
+    x = dr.erfinv(dr.minimum(share, BELOW_ONE))
+    v = dr.minimum((at - inner) / dr.maximum(tail, 1e-30), BELOW_ONE)
+    x = dr.select(beyond, dr.sqrt(dr.square(c) - dr.log(1 - v)), x)
+    ahead = dr.maximum(c - x, 0) / dr.maximum(dr.maximum(2 * c, c + x), 1e-20)
+    upper = u.y < ahead
+    x = dr.select(upper, x, -x)
+    rest = dr.select(upper, u.y / dr.maximum(ahead, 1e-20), (u.y - ahead) / (1 - ahead))
+    y = dr.erfinv(dr.clip(2 * rest - 1, -BELOW_ONE, BELOW_ONE))
+    m = mi.Vector3f(-α * (x * along.x - y * along.y), -α * (x * along.y + y * along.x), 1)
+    return dr.select(rough, dr.normalize(frame.to_world(m)), n)
 
 
 def log_facet(cos: Any, c: Any, facing: Any, α: Any) -> Any:
