@@ -23,6 +23,7 @@ from ..scene.sensors import Camera, cameras, sensor_moves
 from ..scene.shapes import follow
 from .boundary import EdgeRecord
 from .entry_motion import area_of
+from .face_slide import step
 from .reparam_film import WarpedFilm
 
 MARGIN = 0.1  # share of the film's side over which χ rises from its border
@@ -66,9 +67,9 @@ def _share(camera: Camera, pos: Any) -> tuple[Any, Any]:
     for axis in range(2):
         width = (high[axis] - low[axis]) * MARGIN
         a, b = (pos[axis] - low[axis]) / width, (high[axis] - pos[axis]) / width
-        x = dr.clip(dr.minimum(a, b), 0, 1)
-        value.append(dr.square(x) * (3 - 2 * x))
-        slope.append(dr.select(a < b, 1, -1) * 6 * x * (1 - x) / width)
+        χ, dχ = step(dr.minimum(a, b), (0, 1))
+        value.append(χ)
+        slope.append(dr.select(a < b, 1, -1) * dχ / width)
     return value[0] * value[1], mi.Vector2f(slope[0] * value[1], value[0] * slope[1])
 
 
