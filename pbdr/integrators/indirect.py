@@ -23,10 +23,10 @@ from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
 from ..scene.lights import lights_move
+from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
 from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
-from .sliding_film import camera_of
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
 STATIC = 0.25  # weight of resting outlines in emitter-side samples
@@ -45,6 +45,7 @@ class Indirect:
         sensor_moves: bool,
         guides: dict[str, FilmGuide],
         film: dict[str, FilmSampler] | None = None,
+        sliding: Camera | None = None,
     ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
@@ -61,7 +62,7 @@ class Indirect:
         traits = SceneTraits(scene)
         self.chains = bool(self.moving) and traits.delta_bsdfs
         self.subsurface = traits.subsurface
-        self.sliding = camera_of(camera.sensor, traits)
+        self.sliding = sliding
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)
 

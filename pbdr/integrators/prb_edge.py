@@ -15,10 +15,12 @@ from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
 from .indirect import Indirect
+from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
 from .secondary_edges import secondary_record
 from .shadow_edges import shadow_record
+from .sliding_film import camera_of
 from .specular_edges import specular_record
 
 SENSORS = 1024  # most sensors that an integrator remembers something about
@@ -109,6 +111,12 @@ class EdgeIntegrator(PathIntegrator):
 
     # ---------------------------------------------------------------- boundaries
 
+    def sliding_camera(self, scene, sensor):
+        # Outlines have a part of what slides.
+        if self.samples(self.sppp, 1, sensor, 1) == 0:
+            return None
+        return camera_of(sensor, SceneTraits(scene))
+
     def _boundaries(self, scene, sensor, seed, spp, forward=False):
         """Samplers of discontinuities, one after the other."""
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
@@ -136,7 +144,8 @@ class EdgeIntegrator(PathIntegrator):
             edges.hold_tangents()
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
-            context = Indirect(self, scene, camera, edges, spp, sensor_moves(sensor), guides, films.get(k))
+            moves, sliding = sensor_moves(sensor), self.sliding_camera(scene, sensor)
+            context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding)
             films[k] = context.film
             samplers = (
                 (secondary_record, context.moving or context.sensor_moves),

@@ -18,8 +18,7 @@ from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .boundary import EdgeRecord
-from .path_state import SceneTraits
-from .sliding_film import camera_of, first_point, outline_record
+from .sliding_film import first_point, outline_record
 
 # Distance of the two rays from the outline, share of the film side: 6 ulp of float32. The
 # intersection of a ray and a curved shape is less exact.
@@ -37,7 +36,7 @@ def sample_count(camera: Camera, spp: int) -> int:
 
 def primary_records(integrator, scene, sensor, seed, spp, cache, forward=False):
     """Sample every set of moving edges through every camera of ``sensor``."""
-    sliding = camera_of(sensor, SceneTraits(scene))
+    sliding = integrator.sliding_camera(scene, sensor)
     # An outline at rest borders what slides behind it.
     sets = edge_sets(scene, cache, statics=sensor_moves(sensor) or sliding is not None)
     if forward:

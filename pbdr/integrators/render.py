@@ -19,7 +19,7 @@ from ..scene.tangents import settled
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
-from .sliding_film import SlidingFilm, camera_of, first_point
+from .sliding_film import SlidingFilm, first_point
 from .subsurface_step import require_followed
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
@@ -217,10 +217,14 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def _first_point(self, scene, sensor, ray, pos):
         """(camera or None, arguments of `sample`): how light inside what the sensor sees follows what moves."""
-        camera = camera_of(sensor, SceneTraits(scene))
+        camera = self.sliding_camera(scene, sensor)
         if camera is None:
             return None, {}
         return camera, {"first": first_point(camera, pos), "first_hit": self.first_hit(scene, ray, True)}
+
+    def sliding_camera(self, scene, sensor):
+        """The camera whose film slides, see `sliding_film`; ``None``: what it sees is held."""
+        return None
 
     def _attached_rays(self, scene, sensor, sampler):
         """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""

@@ -44,12 +44,10 @@ class FirstPoint:
 
 def camera_of(sensor: Any, traits: Any) -> Camera | None:
     """The camera whose film can slide, if translucent objects move."""
-    if not traits.translucent_moves or sensor_moves(sensor):
+    film = sensor.film()
+    if not traits.translucent_moves or sensor_moves(sensor) or mi.has_flag(film.flags(), mi.FilmFlags.Special):
         return None
-    if (
-        sensor.class_name() not in ("PerspectiveCamera", "OrthographicCamera")
-        or sensor.film().rfilter().is_box_filter()
-    ):
+    if sensor.class_name() not in ("PerspectiveCamera", "OrthographicCamera") or film.rfilter().is_box_filter():
         return None
     return cameras(sensor)[0]
 
