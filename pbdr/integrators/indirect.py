@@ -45,7 +45,7 @@ class Indirect:
         sensor_moves: bool,
         guides: dict[str, FilmGuide],
         film: dict[str, FilmSampler] | None = None,
-        sliding: Camera | None = None,
+        sliding: list[Camera] | None = None,
     ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves

@@ -20,7 +20,7 @@ from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
 from .secondary_edges import secondary_record
 from .shadow_edges import shadow_record
-from .sliding_film import camera_of
+from .sliding_film import sliding_cameras
 from .specular_edges import specular_record
 
 SENSORS = 1024  # most sensors that an integrator remembers something about
@@ -111,11 +111,11 @@ class EdgeIntegrator(PathIntegrator):
 
     # ---------------------------------------------------------------- boundaries
 
-    def sliding_camera(self, scene, sensor):
+    def sliding_cameras(self, scene, sensor):
         # Outlines have a part of what slides.
         if self.samples(self.sppp, 1, sensor, 1) == 0:
-            return None
-        return camera_of(sensor, SceneTraits(scene))
+            return []
+        return sliding_cameras(sensor, SceneTraits(scene))
 
     def _boundaries(self, scene, sensor, seed, spp, forward=False):
         """Samplers of discontinuities, one after the other."""
@@ -144,7 +144,7 @@ class EdgeIntegrator(PathIntegrator):
             edges.hold_tangents()
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
-            moves, sliding = sensor_moves(sensor), self.sliding_camera(scene, sensor)
+            moves, sliding = sensor_moves(sensor), self.sliding_cameras(scene, sensor)
             context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding)
             films[k] = context.film
             samplers = (

@@ -36,9 +36,9 @@ def sample_count(camera: Camera, spp: int) -> int:
 
 def primary_records(integrator, scene, sensor, seed, spp, cache, forward=False):
     """Sample every set of moving edges through every camera of ``sensor``."""
-    sliding = integrator.sliding_camera(scene, sensor)
+    sliding = integrator.sliding_cameras(scene, sensor)
     # An outline at rest borders what slides behind it.
-    sets = edge_sets(scene, cache, statics=sensor_moves(sensor) or sliding is not None)
+    sets = edge_sets(scene, cache, statics=sensor_moves(sensor) or bool(sliding))
     if forward:
         for edges in sets:
             edges.hold_tangents()
@@ -97,7 +97,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         before = _nearer(edge, ray, hit, NEARER)
         active = edge.in_view(scene, ray, edge.beside(hit), before, lane, active)
 
-        first = None if sliding is None else first_point(sliding, pos)
+        first = first_point(sliding, pos) if sliding else None
         L, valid, _, state = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first
         )
@@ -112,9 +112,9 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         moving = camera.attached()
         moved, _ = moving.project(edges.motion(edge), moving.lens_point(aperture))
         speed = dr.dot(moved, normal)
-    if sliding is None:
+    if not sliding:
         return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), None
-    slid = outline_record(sliding, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
+    slid = outline_record(camera, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lambda: mi.Float(0)), slid
 
 

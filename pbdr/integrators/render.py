@@ -181,13 +181,13 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                     d = dr.forward_to(attached.d, flags=flags)
                     dr.clear_grad(attached.d)
                     tangent = dr.forward_to(attached.o, flags=flags), d
-            camera, start = self._first_point(scene, sensor, ray, pos)
+            sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": tangent, **start}
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
             δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, **more)
             self._splat(film, pos, δL * weight, 0, ray, spp)
             image = film.develop()
-            if camera is not None:
+            for camera in sliding:
                 image += SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).forward()
             return image
 
@@ -200,11 +200,11 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             δL = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
             film.clear()
             zero = None if attached is None else (mi.Vector3f(0), mi.Vector3f(0))
-            camera, start = self._first_point(scene, sensor, ray, pos)
+            sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": zero, **start}
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
             _, _, _, (δo, δd) = self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, **more)
-            if camera is not None:
+            for camera in sliding:
                 SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).backward(grad_in)
             if attached is not None:
                 # Each number of the sensor gets its sum by a kernel of its own: it must not trace the paths again.
@@ -216,15 +216,15 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             dr.eval()
 
     def _first_point(self, scene, sensor, ray, pos):
-        """(camera or None, arguments of `sample`): how light inside what the sensor sees follows what moves."""
-        camera = self.sliding_camera(scene, sensor)
-        if camera is None:
-            return None, {}
-        return camera, {"first": first_point(camera, pos), "first_hit": self.first_hit(scene, ray, True)}
+        """(cameras, arguments of `sample`): how light inside what the sensor sees follows what moves."""
+        sliding = self.sliding_cameras(scene, sensor)
+        if not sliding:
+            return [], {}
+        return sliding, {"first": first_point(sliding, pos), "first_hit": self.first_hit(scene, ray, True)}
 
-    def sliding_camera(self, scene, sensor):
-        """The camera whose film slides, see `sliding_film`; ``None``: what it sees is held."""
-        return None
+    def sliding_cameras(self, scene, sensor):
+        """The cameras whose film slides, see `sliding_film`: of others what they see is held."""
+        return []
 
     def _attached_rays(self, scene, sensor, sampler):
         """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""

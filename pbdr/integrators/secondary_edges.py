@@ -88,7 +88,7 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
     skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
-    held = None if ctx.sliding is None else first_point(ctx.sliding, pos).held
+    held = first_point(ctx.sliding, pos).held if ctx.sliding else None
     end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held)
     first = (end.depth == 0) & ~end.entered
 

@@ -19,7 +19,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..scene.sensors import Camera, cameras, sensor_moves
+from ..scene.sensors import Camera, cameras, sensor_children, sensor_moves
 from ..scene.shapes import follow
 from .boundary import EdgeRecord
 from .entry_motion import area_of
@@ -42,24 +42,29 @@ class FirstPoint:
     eye: Any
 
 
-def camera_of(sensor: Any, traits: Any) -> Camera | None:
-    """The camera whose film can slide, if translucent objects move."""
+def sliding_cameras(sensor: Any, traits: Any) -> list[Camera]:
+    """The cameras whose film can slide, if translucent objects move; else none of them."""
     film = sensor.film()
     if not traits.translucent_moves or sensor_moves(sensor) or mi.has_flag(film.flags(), mi.FilmFlags.Special):
-        return None
-    if sensor.class_name() not in ("PerspectiveCamera", "OrthographicCamera") or film.rfilter().is_box_filter():
-        return None
-    return cameras(sensor)[0]
+        return []
+    kinds = {s.class_name() for s in sensor_children(sensor)}
+    if len(kinds) > 1 or kinds - {"PerspectiveCamera", "OrthographicCamera"} or film.rfilter().is_box_filter():
+        return []
+    return cameras(sensor)
 
 
-def first_point(camera: Camera, pos: Any) -> FirstPoint:
+def first_point(sliding: list[Camera], pos: Any) -> FirstPoint:
     """For film positions in pixels."""
-    eye = mi.Point3f(camera.view(mi.Vector2f(0)).at) if camera.is_point else None
-    return FirstPoint(1 - _share(camera, pos)[0], eye)
+    held, eye = mi.Float(1), mi.Point3f(0)
+    for camera in sliding:
+        χ = _share(camera, pos)[0]
+        held -= χ
+        eye = dr.select(χ > 0, mi.Point3f(camera.view(mi.Vector2f(0)).at), eye) if camera.is_point else None
+    return FirstPoint(held, eye)
 
 
 def _share(camera: Camera, pos: Any) -> tuple[Any, Any]:
-    """(χ, its gradient) at film positions."""
+    """(χ, its gradient) at film positions; 0 outside of the camera's part of the film."""
     low, high = camera.window()
     value, slope = [], []
     for axis in range(2):
@@ -75,7 +80,7 @@ class SlidingFilm(WarpedFilm):
     """∫ L ∇·(k χ v) ds for what comes from inside, and its adjoint.
 
     Args:
-        camera: see `camera_of`.
+        camera: one of `sliding_cameras`.
         pos, ray, pi: film positions in pixels, what the sensor sees there.
         inner: Spectrum, what has come from inside there.
         weight, spp: of the samples.
@@ -84,9 +89,9 @@ class SlidingFilm(WarpedFilm):
     def __init__(self, sensor: Any, camera: Camera, pos: Any, ray: Any, pi: Any, inner: Any, weight: Any, spp: int):
         super().__init__(sensor)
         self.camera, self.pos, self.ray, self.pi = camera, mi.Point2f(pos), ray, pi
-        self.on = dr.any(inner != 0) & pi.is_valid()
-        self.values = self.to_channels(dr.select(self.on, inner * weight / spp, 0), mi.Float(0), ray.wavelengths)
         self.χ, self.slope = _share(camera, self.pos)
+        self.on = dr.any(inner != 0) & pi.is_valid() & (self.χ > 0)
+        self.values = self.to_channels(dr.select(self.on, inner * weight / spp, 0), mi.Float(0), ray.wavelengths)
         dr.eval(self.values, self.pos, self.ray, self.pi, self.χ, self.slope)
 
     def _motion(self) -> tuple[Any, Any]:
