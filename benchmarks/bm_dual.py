@@ -43,7 +43,7 @@ def scene():
                 "type": "perspective",
                 "fov": 35,
                 "to_world": T().look_at([0, 0.3, 4], [0, 0, 0], [0, 1, 0]),
-                "film": {"type": "hdrfilm", "width": 24, "height": 24, "rfilter": {"type": "box"}},
+                "film": {"type": "hdrfilm", "width": 48, "height": 48, "rfilter": {"type": "box"}},
             },
             "light": {
                 "type": "spot",
