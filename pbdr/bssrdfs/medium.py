@@ -12,7 +12,8 @@ from .fresnel import first_moment, second_moment
 
 THINNEST = 1e-6  # least reduced extinction that diffusion divides by
 CLEAREST = 1e-8  # and least absorption relative to it
-TRIES = 6  # of an inversion
+TRIES = 4  # of an inversion
+MIDDLE = 0.5  # √(1 - α') where the curve is measured
 STEP = 2e-3  # of the reduced albedo, for a slope
 
 
@@ -72,22 +73,30 @@ def from_albedo(albedo: Any, radius: Any, eta: Any, profile: type, g: Any = 0.0)
         target, index = dr.detach(albedo), dr.detach(eta)
         found = _invert(lambda alpha: profile.reflectance(alpha, index), target)
         slope = _slope(profile, found, index)
-    # One attached Newton step: its derivative is the implicit one.
-    alpha = found + (albedo - profile.reflectance(found, eta)) / slope
-    alpha = dr.replace_grad(dr.clip(dr.detach(alpha), 0, 1), alpha)
+    # The derivative of a Newton step is that of the implicit function; its value is not needed, so it costs renders nothing.
+    alpha = dr.replace_grad(dr.clip(found, 0, 1), found + (albedo - profile.reflectance(found, eta)) / slope)
     extinction = dr.rcp(radius)
     return Medium.of_reduced(alpha, extinction, albedo * 0 + g, albedo * 0 + eta)
 
 
 def _invert(reflectance: Callable, target: Any) -> Any:
-    """α' of a reflectance that grows with it, by false position (with the Illinois rule) in y = √(1 - α'), in which A is
-    nearly straight."""
+    """α' of a reflectance that grows with it, by false position (with the Illinois rule) in y = √(1 - α').
+
+    As A is about (1 - y) / (1 + k y), (1 - A) / (1 + k A) is about y: k is chosen so that it is in the middle.
+    """
+    half = reflectance(target * 0 + (1 - MIDDLE**2))
+    k = ((1 - MIDDLE) / dr.maximum(half, 1e-6) - 1) / MIDDLE
+
+    def straight(A: Any) -> Any:
+        return (1 - A) / (1 + k * A)
+
+    goal = straight(target)
     a, b = target * 0, target * 0 + 1
-    at_a, at_b = reflectance(1 - dr.square(a)) - target, reflectance(1 - dr.square(b)) - target
+    at_a, at_b = goal, goal - 1
     before = None
     for _ in range(TRIES):
         y = dr.clip(_crossing(a, at_a, b, at_b), a, b)
-        value = reflectance(1 - dr.square(y)) - target
+        value = goal - straight(reflectance(1 - dr.square(y)))
         beyond = value > 0  # the root has a larger y
         if before is not None:
             at_b = dr.select(beyond & before, 0.5 * at_b, at_b)
