@@ -130,7 +130,7 @@ def hit_of(row: Any) -> Any:
     return pi
 
 
-def vertex_type(translucent: bool) -> Any:
+def vertex_type(step: SubsurfaceStep | None) -> Any:
     """A vertex of a `PathRecord`: all that is needed to evaluate it again, with derivatives.
 
     o, d: the segment that led to it. β: throughput. own: emission and direct light.
@@ -138,15 +138,16 @@ def vertex_type(translucent: bool) -> Any:
     pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden. depth: of the path.
 
     In scenes with translucent objects: entered, near: as in `PathState`. entering: the next vertex is where light has
-    entered; us1, us2, us3: random numbers of the way there; N, T, slope, roughness: of a walk.
+    entered. Of walks to there: us1, us2, us3: their random numbers; N, T, slope, roughness: as in `Walk`.
     """
     f, f2, f3, spectrum, flag = mi.Float, mi.Point2f, mi.Vector3f, mi.Spectrum, mi.UInt32
     fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
     fields["depth"] = flag
-    if translucent:
-        fields |= {"entered": flag, "near": mi.Vector2f, "entering": flag, "us1": f, "us2": f2, "us3": f}
-        fields |= {"N": flag, "T": f, "slope": spectrum, "roughness": f}
+    if step is not None:
+        fields |= {"entered": flag, "near": mi.Vector2f, "entering": flag}
+        if step.walks:
+            fields |= {"us1": f, "us2": f2, "us3": f, "N": flag, "T": f, "slope": spectrum, "roughness": f}
     return make_dataclass("Vertex", list(fields.items()))
 
 
@@ -166,7 +167,7 @@ class PathRecord:
     @staticmethod
     def of(traits: SceneTraits, max_depth: int) -> PathRecord:
         """For paths of ``max_depth`` segments."""
-        Vertex = vertex_type(traits.subsurface is not None)
+        Vertex = vertex_type(traits.subsurface)
         return PathRecord(
             dr.alloc_local(Vertex, traits.most_vertices(max_depth), value=dr.zeros(Vertex)), mi.UInt32(0), Vertex
         )
@@ -178,10 +179,9 @@ class PathRecord:
         more = ()
         if jump is not None:
             entry, entering, us = jump
-            walk = (mi.UInt32(0), mi.Float(0), mi.Spectrum(0), mi.Float(0))
+            more = _flag(s.entered), s.near, _flag(entering)
             if entry.path is not None:
-                walk = entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
-            more = _flag(s.entered), s.near, _flag(entering), *us, *walk
+                more += *us, entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
             _flag(s.delta_prev), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),

@@ -168,7 +168,8 @@ class ReparameterizedPath:
         pi, probe = _hit(following, ray)
         p = pi.compute_surface_interaction(probe, mi.RayFlags.Minimal, active).p
         entry = Entry(probe, pi, p, mi.Spectrum(0), following.near)
-        entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope, row.roughness)
+        if self.step.walks:
+            entry.path = Walk(probe, pi, mi.Spectrum(0), mi.Bool(True), row.N, row.T, row.slope, row.roughness)
         return entry
 
     def _moved(self, mode, v, weights):
