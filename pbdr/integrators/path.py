@@ -18,9 +18,9 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.tangents import ONCE
 from . import path_terms as terms
 from .path_state import SceneTraits, initial_state
-from .walk_motion import forward_once
 from .width_slope import width_slope
 
 
@@ -70,7 +70,7 @@ def trace(
         first: `sliding_film.FirstPoint`, or ``None``.
 
     Returns:
-        ``(L or δL, valid, L, Z, δray, walked)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, the adjoint
+        ``(L or δL, valid, L, Z, δray, inner)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, the adjoint
         (origin, direction) of ``ray``, and of L what has come from inside a translucent object at the first vertex.
     """
     primal = mode == dr.ADMode.Primal
@@ -258,21 +258,16 @@ def trace(
                     s.δL += dr.forward_to(wider)
 
         if dr.hint(walks and not primal, mode="scalar"):
-            follow = partial(step.follow_walk, mode, scene, si, s.pi, s.ray, bsdf, visit, us)
-            if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
-                moved = follow(s.δL * s.L, entering)
-                with dr.resume_grad():
-                    dr.backward_from(
-                        terms.walk_start(s.pi, s.ray, terms.first_vertex(s, first, step.walks), moved, entering)
-                    )
-            else:
-                for c in range(len(s.L)):
-                    colour = mi.Spectrum(*(float(c == j) for j in range(len(s.L))))
-                    moved = follow(colour, entering)
-                    with dr.resume_grad():
-                        here = terms.first_vertex(s, first, step.walks)
-                        changed = moved.total + forward_once(terms.walk_start(s.pi, s.ray, here, moved, entering))
-                    s.δL[c] = s.δL[c] + dr.select(entering, s.L[c] * changed, 0)
+            forward = mode == dr.ADMode.Forward
+            weights = s.L if forward else s.δL * s.L
+            moved = step.follow_walk(mode, scene, si, s.pi, s.ray, bsdf, visit, us, weights, entering)
+            with dr.resume_grad():
+                here = terms.first_vertex(s, first, step.walks)
+                gains = [terms.walk_start(s.pi, s.ray, here, m, entering) for m in moved]
+                if dr.hint(forward, mode="scalar"):
+                    s.δL += dr.forward_to(mi.Spectrum(gains), flags=ONCE) + mi.Spectrum([m.total for m in moved])
+                else:
+                    dr.backward_from(gains[0])
 
         # ------------------------- Next vertex -------------------------
         s.pdf_prev = bs.pdf

@@ -151,7 +151,7 @@ def vertex_type(step: SubsurfaceStep | None) -> Any:
     return make_dataclass("Vertex", list(fields.items()))
 
 
-def _flag(x: Any) -> Any:
+def as_flag(x: Any) -> Any:
     """A Bool for thread-local memory."""
     return dr.select(x, mi.UInt32(1), 0)
 
@@ -179,12 +179,12 @@ class PathRecord:
         more = ()
         if jump is not None:
             entry, entering, us = jump
-            more = _flag(s.entered), s.near, _flag(entering)
+            more = as_flag(s.entered), s.near, as_flag(entering)
             if entry.path is not None:
                 more += *us, entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
         self.rows[self.count] = self.Vertex(
             *hit_values(s.pi), mi.Vector3f(s.ray.o), s.ray.d, β, own, weight, boost, *u, s.pdf_prev,
-            _flag(s.delta_prev), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
-            _flag(visible), s.depth, *more,
+            as_flag(s.delta_prev), mi.Vector3f(s.it_prev.p), mi.Vector3f(s.it_prev.n),
+            as_flag(visible), s.depth, *more,
         )  # fmt: skip
         self.count += 1

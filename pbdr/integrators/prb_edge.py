@@ -142,9 +142,9 @@ class EdgeIntegrator(PathIntegrator):
             return
         if forward:
             edges.hold_tangents()
+        moves, sliding = sensor_moves(sensor), self.sliding_cameras(scene, sensor)
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
-            moves, sliding = sensor_moves(sensor), self.sliding_cameras(scene, sensor)
             context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding)
             films[k] = context.film
             samplers = (

@@ -12,7 +12,7 @@ from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
 from ..scene.sensors import cameras, sensor_moves
-from ..scene.shapes import shapes_move
+from ..scene.shapes import shapes_move, translucent_shapes
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
 from .film_field import FilmField
@@ -116,7 +116,7 @@ class ReparamIntegrator(PathIntegrator):
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:
             raise UnsupportedError(
                 "prb_reparam: a shape moves in a scene with the subsurface profile 'random_walk', and "
-                + " and ".join(unfollowed(scene))
+                + " and ".join(unfollowed(translucent_shapes(scene)))
                 + ". The field moves the points where walks begin, also on objects at rest; walks follow on meshes and spheres"
                 " with a rough boundary. Use alpha >= 0.1, prb_edge, or better_dipole."
             )

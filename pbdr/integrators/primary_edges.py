@@ -112,10 +112,10 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         moving = camera.attached()
         moved, _ = moving.project(edges.motion(edge), moving.lens_point(aperture))
         speed = dr.dot(moved, normal)
-    if not sliding:
-        return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), None
-    slid = outline_record(camera, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lambda: mi.Float(0)), slid
+    slid = None
+    if sliding:
+        slid = outline_record(camera, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), slid
 
 
 def _nearer(edge, ray, hit, margin):

@@ -12,7 +12,6 @@ and toward the emitter sample, which has a field of its own.
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,14 +21,13 @@ import mitsuba as mi
 from ..bssrdfs.random_walk import Walk
 from ..sampling.paired import seeded
 from ..scene.shapes import follow
+from ..scene.tangents import ONCE
 from . import path_terms as terms
 from .charts import SphereChart
 from .entry_motion import entry_point
 from .face_slide import FaceSlide
 from .path_state import hit_of
 from .subsurface_step import Entry
-
-ONCE = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad  # the scene keeps its tangents
 
 
 class ReparameterizedPath:
@@ -173,19 +171,12 @@ class ReparameterizedPath:
         return entry
 
     def _moved(self, mode, v, weights):
-        """How the walk from vertex ``v`` follows what moves: an `AtStart` for each colour, or for all (backward)."""
+        """How the walk from vertex ``v`` follows what moves, see `SubsurfaceStep.follow_walk`."""
         if self.step is None or not self.step.follows_walks:
             return []
         weights = weights * v.row.β * v.row.weight * v.L
         us = v.row.us1, v.row.us2, v.row.us3
-        follow = partial(self.step.follow_walk, mode, self.scene, v.si, v.pi, v.segment, v.bsdf, v.visit, us)
-        if mode == dr.ADMode.Backward:
-            return [follow(weights, v.entering)]
-        zero = mi.Float(0)
-        n = len(weights)
-        return [
-            follow(mi.Spectrum([w if c == j else zero for j in range(n)]), v.entering) for c, w in enumerate(weights)
-        ]
+        return self.step.follow_walk(mode, self.scene, v.si, v.pi, v.segment, v.bsdf, v.visit, us, weights, v.entering)
 
     def _segment(self, v, o, d):
         """The segment with leaves for the vertex before and for the direction, whose tangents are given.

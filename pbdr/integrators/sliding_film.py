@@ -21,6 +21,7 @@ import mitsuba as mi
 
 from ..scene.sensors import Camera, cameras, sensor_children, sensor_moves
 from ..scene.shapes import follow
+from ..scene.tangents import ONCE
 from .boundary import EdgeRecord
 from .entry_motion import area_of
 from .face_slide import step
@@ -109,8 +110,7 @@ class SlidingFilm(WarpedFilm):
             p, area = self._motion()
             if not dr.grad_enabled(p):
                 return 0
-            flags = dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges | dr.ADFlag.AllowNoGrad
-            v, grown = dr.forward_to(p, area, flags=flags)
+            v, grown = dr.forward_to(p, area, flags=ONCE)
         for pixel, k, slope, inside in self.sloped(self.pos):
             factor = dr.dot(slope, v) * self.χ + k * (self.χ * grown + dr.dot(self.slope, v))
             for c, value in enumerate(self.values):

@@ -60,8 +60,9 @@ def require_followed(scene: Any, sensor: Any) -> None:
             "the sensor moves in a scene with a subsurface material: the derivative of what is seen through the material"
             " is not available, only those of shapes, area lights and materials."
         )
-    reasons = unfollowed(scene) if shapes else []
-    if reasons and any(s.parameters_grad_enabled() for s in _walked(translucent_shapes(scene))):
+    translucent = translucent_shapes(scene)
+    reasons = unfollowed(translucent) if shapes else []
+    if reasons and any(s.parameters_grad_enabled() for s in _walked(translucent)):
         raise UnsupportedError(
             "a shape with the subsurface profile 'random_walk' moves, and "
             + " and ".join(reasons)
@@ -101,7 +102,7 @@ class SubsurfaceStep:
         # Widths have a term of their own (`width_slope`), where shapes rest.
         self.spreads = POSITIVIZED and any(m.profile == "normalized_diffusion" and m.width_attached for m in materials)
         self.walks = "random_walk" in self.kinds
-        self.follows_walks = self.walks and not _unfollowed(shapes)
+        self.follows_walks = self.walks and not unfollowed(shapes)
         self.context = mi.BSDFContext()
         self.context.type_mask |= int(transport_flag())
 
@@ -194,16 +195,25 @@ class SubsurfaceStep:
         us: tuple,
         weights: Any,
         active: Any,
-    ) -> AtStart:
-        """What a walk adds to its own weight by its shape's motion, see `walk_motion`; ``us`` as in `enter`."""
+    ) -> list[AtStart]:
+        """What a walk adds to its own weight by its shape's motion, see `walk_motion`: for each colour (forward), or for all.
+
+        Args:
+            us: as in `enter`.
+            weights: Spectrum, factors on the logarithm of each colour.
+        """
         for profile, mask in self.profiles(si, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
                 matter = self.matter(si, bsdf, profile, visit, mask)
                 # Along the lobe that the view refracts into: the points below x_o then move with it.
                 again = continued(us[2], us[1], us[0])
                 e = begin(si, matter, again, mask)[0].ray.d
-                around = FaceSlide(pi, ray, mask)
-                return follow_walk(mode, scene, dr.detach(si), matter, continued(*us), e, around, weights, mask)
+                each = [weights]
+                if mode == dr.ADMode.Forward:
+                    own = [[w if c == j else mi.Float(0) for j in range(len(weights))] for c, w in enumerate(weights)]
+                    each = [mi.Spectrum(w) for w in own]
+                around, held = FaceSlide(pi, ray, mask), dr.detach(si)
+                return [follow_walk(mode, scene, held, matter, continued(*us), e, around, w, mask) for w in each]
         raise AssertionError
 
     def value(
@@ -236,7 +246,7 @@ class SubsurfaceStep:
         for profile, mask in self.profiles(start, bsdf, visit.eta, active):
             if isinstance(profile, RandomWalk):
                 # A walk's own density is part of its weight: only the slope of this value has a meaning.
-                alpha = bsdf.eval_attribute_1("alpha", si, mask)
+                alpha = bsdf.eval_attribute_1("alpha", start, mask)
                 weight = log_weight(profile.medium, alpha, entry.path)
                 R = dr.relative_grad(dr.exp(dr.replace_grad(mi.Spectrum(0), weight)))
             else:
@@ -254,12 +264,8 @@ class SubsurfaceStep:
         return d
 
 
-def unfollowed(scene: Any) -> list[str]:
-    """Why walks in some objects of a scene cannot follow them."""
-    return _unfollowed(translucent_shapes(scene))
-
-
-def _unfollowed(shapes: list[Any]) -> list[str]:
+def unfollowed(shapes: list[Any]) -> list[str]:
+    """Why walks in some of these shapes cannot follow them."""
     walked = _walked(shapes)
     why = [f"'{s.id()}' is neither a mesh nor a sphere" for s in walked if not can_slide(s)]
     return why + [f"'{s.id()}' has a smooth boundary (alpha = 0)" for s in walked if s.bsdf().smooth]

@@ -32,6 +32,7 @@ import mitsuba as mi
 from ..bssrdfs.random_walk import Matter, advance, begin, henyey_greenstein
 from ..bssrdfs.rough_boundary import log_facet
 from ..scene.shapes import follow
+from ..scene.tangents import ONCE
 from .entry_motion import area_of, spans_of
 from .face_slide import STEEP, FaceSlide, step
 
@@ -341,7 +342,7 @@ def _carried(mode, value):
     if mode == dr.ADMode.Backward:
         dr.backward_from(value)
         return mi.Float(0)
-    return forward_once(value)
+    return mi.Float(dr.forward_to(value, flags=ONCE))
 
 
 def _surface(mode, joint, grows, active):
@@ -363,9 +364,3 @@ def _on_line(mode, pi, ray, pull, stretch, active):
         trace = dr.dot(dr.cross(fixed_v, d), u) + dr.dot(dr.cross(d, fixed_u), v)
         value = dr.dot(pull, mi.Vector3f(x.p)) + stretch * inverse * trace
         return _carried(mode, dr.select(active, value, 0))
-
-
-def forward_once(value: Any) -> Any:
-    """The tangent of a Float, whose graph is used up by this; parameters keep theirs."""
-    flags = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
-    return mi.Float(dr.forward_to(value, flags=flags))

@@ -37,7 +37,7 @@ import mitsuba as mi
 from ..geometry.contour_walk import contour_ahead
 from ..scene.shapes import follow
 from .motion_fit import MotionFit
-from .path_state import hit_fields, hit_of, hit_values
+from .path_state import as_flag, hit_fields, hit_of, hit_values
 
 
 class WarpSettings:
@@ -169,19 +169,18 @@ class WarpField(Field):
             si = pi.compute_surface_interaction(ray, self.flags)
             if dr.hint(S.debiased, mode="scalar"):
                 pi, normal, d, t, gain, W, slope = self._found(chart, ray, pi, si, offset, drop)
-                pi.t = dr.select(pi.is_valid(), t, dr.inf)
+                # Nothing reflects along the horizon of a smooth surface, and what is as near as one likes has no angle to measure.
+                below = chart.below(ray.d)
+                pi.t = dr.select(pi.is_valid() & ~(below & ~pi.shape.is_mesh()), t, dr.inf)
             else:
+                below = mi.Bool(False)
                 normal, d, gain = chart.vector(0), mi.Vector3f(ray.d), mi.Float(1)
                 e = dr.exp(q)
                 bottom = dr.maximum(e - 1 + self.measure.eval(ray, pi, si).B, FLOOR)
                 W = dr.power(1 / bottom, S.power) * e
                 slope = offset * (chart.kappa * S.exponent * e / bottom)
             something |= pi.is_valid()
-            below = chart.below(ray.d)
-            # Nothing reflects along the horizon of a smooth surface, and what is as near as one likes has no angle to measure.
-            pi.t = dr.select(below & ~pi.shape.is_mesh(), dr.inf, pi.t)
-            below = dr.select(below, mi.UInt32(1), 0)
-            rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, below, d, *hit_values(pi))
+            rows[i] = Row(offset, normal, chart.vector(slope), drop, W, gain, as_flag(below), d, *hit_values(pi))
             Z.add(i, W, normal)
             i += 1
         if dr.hint(self._sees_horizons(chart), mode="scalar"):
@@ -196,7 +195,7 @@ class WarpField(Field):
         return rows, Z
 
     def _sees_horizons(self, chart):
-        return self.settings.debiased and getattr(chart, "si", None) is not None and self.measure.tables.bent > COARSE
+        return self.settings.debiased and chart.horizon is not None and self.measure.tables.bent > COARSE
 
     def _most(self, chart):
         """Number of rows."""

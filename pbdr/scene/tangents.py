@@ -9,6 +9,9 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+# Of a traversal that uses up its graph; parameters keep their tangents.
+ONCE = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
+
 
 @contextmanager
 def settled(scene: Any) -> Iterator[None]:

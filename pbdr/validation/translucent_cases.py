@@ -49,7 +49,6 @@ translucent("walk_ball_scale", "object.to_world", "scale", 0.02, WALK)
 translucent("walk_dice_scale", "object.vertex_positions", "scale", 0.02, WALK, DICE)
 
 FRONT = {"type": "sphere", "center": [0.1, 0.3, 2.2], "radius": 0.3, "bsdf": diffuse(0.2, 0.2, 0.2)}
-translucent(
-    "ball_behind", "object.to_world", "scale", 0.02, ROUGH, front=FRONT
-)  # an outline that rests before what slides
+# An outline that rests before what slides.
+translucent("ball_behind", "object.to_world", "scale", 0.02, ROUGH, front=FRONT)
 translucent("walk_ball_behind", "object.to_world", "scale", 0.02, WALK, front=FRONT)

@@ -148,14 +148,7 @@ def test_derivatives(name, kind):
     material, key, step = PARAMETERS[name]
     s = scene(material, BALL, kind, light=LAMP, floor=FLOOR)
     # Small derivatives: what is reflected more enters less; a walk knows its radius by how often it scattered.
-    effort = {
-        "eta": 8,
-        "alpha": 8,
-        "walk_radius": 4,
-        "walk_g": 8,
-        "walk_sigma_s": 2,
-        "walk_albedo": 0.25,
-    }.get(name, 1)
+    effort = {"eta": 8, "alpha": 8, "walk_radius": 4, "walk_g": 8, "walk_sigma_s": 2, "walk_albedo": 0.25}.get(name, 1)
     more = {"spp": int(400 * effort), "fd_spp": int(1600 * effort)}
     report = gradcheck(s, f"s.bsdf.{key}", "uniform", step=step, **more, seeds=8, required_error=0.03)
     assert not report.significant, report
