@@ -74,6 +74,46 @@ def test_files(folder, refuse, tmp_path):
     refuse("missing mesh file", "start.ply", optimize(folder))
 
 
+SCENE_FILES = {
+    "parameter that a plugin does not have": (
+        '<integrator type="path"><integer name="strict_depth" value="3"/></integrator>',
+        ["line 1, col 25", 'integer "strict_depth": 3', "take it out"],
+    ),
+    "colour as <spectrum>": (
+        '<bsdf type="diffuse" id="a"><spectrum name="reflectance" value="0.1, 0.2, 0.3"/></bsdf>',
+        ["<rgb name=", "wavelength"],
+    ),
+    "undefined $parameter": (
+        '<shape type="sphere"><float name="radius" value="$size"/></shape>',
+        ["$size", '<default name="size"', "-D size=", "pbdr.load_file(path, size=...)"],
+    ),
+    "plugin of another package": ('<bsdf type="itu-radio-material" id="a"/>', ["itu-radio-material", "import that"]),
+    "misspelt plugin": ('<bsdf type="roughplastik" id="a"/>', ["Did you mean 'roughplastic'"]),
+    "parameter of an own plugin": (
+        '<integrator type="prb_edge"><integer name="max_dept" value="3"/></integrator>',
+        ["max_dept", "Did you mean 'max_depth'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENE_FILES)
+def test_scene_files(tmp_path, refuse, name):
+    body, words = SCENE_FILES[name]
+    (tmp_path / "scene.xml").write_text(f'<scene version="3.0.0">{body}</scene>')
+    refuse(f"scene file: {name}", words, lambda: pbdr.load_file(tmp_path / "scene.xml"))
+
+
+def test_scene_parameters(tmp_path, refuse):
+    file = tmp_path / "scene.xml"
+    file.write_text('<scene version="3.0.0"><shape type="sphere"/></scene>')
+    refuse("scene file: `-D` for a $parameter that it has not", "$size=3", lambda: pbdr.load_file(file, size=3))
+    refuse(
+        "scene file: `optimize` that is no bool",
+        "must be True or False",
+        lambda: pbdr.load_file(file, optimize="yes"),
+    )
+
+
 def test_images(folder, refuse):
     same = 'targets.scene=""'
     for title, name, data, words in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any
 
 import drjit as dr
@@ -10,6 +11,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError, near_matches
+from .names import ADDRESS, MERGED
 
 POSITIONS = "vertex_positions"  # 3.10 renames it
 
@@ -18,16 +20,40 @@ def find_keys(params: Any, pattern: str) -> list[str]:
     """Keys of ``params`` that match a name or glob.
 
     Raises:
-        InputError: nothing matches; names the nearest keys.
+        InputError: nothing matches; names the nearest keys, and says if meshes were merged or have no name.
     """
     names = list(params.keys())
     found = [k for k in names if k == pattern] or fnmatch.filter(names, pattern)
     if not found:
+        names = [k for k in names if not ADDRESS.match(k)]  # which nobody could use in another run
         raise InputError(
-            f"The scene has no parameter '{pattern}'.{near_matches(pattern, names)}"
+            f"The scene has no parameter '{pattern}'.{near_matches(pattern, names)}{_lost_names(params)}"
             f" It has: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
         )
     return found
+
+
+def _lost_names(params: Any) -> str:
+    """Why a name of the file may be missing."""
+    nameless = [k for k in params.keys() if ADDRESS.match(k)]
+    merged = [k for k in nameless if node_of(params, k) == "Mesh"]
+    if merged or any(re.match(rf"{MERGED}(_\d+)?\.", k) for k in params.keys()):
+        return (
+            " The scene was loaded with merging: meshes of one material have become one, without their names. Use"
+            " pbdr.load_file(path) or mi.load_file(path, optimize=False)."
+        )
+    if nameless:
+        return (
+            " Objects without an id have other names in each run: give them an id, or use pbdr.load_file, which names"
+            " them by their tag (sensor, shape, shape_1, ...)."
+        )
+    return ""
+
+
+def node_of(params: Any, key: str) -> str:
+    """Class name of the object that a parameter belongs to; empty if ``params`` does not tell."""
+    entry = getattr(params, "properties", {}).get(key)
+    return entry[2].class_name() if entry is not None else ""
 
 
 def require_differentiable(params: Any, key: str) -> Any:
