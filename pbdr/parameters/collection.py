@@ -10,14 +10,27 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..scene.keys import find_keys, is_distance_grid, is_positions, is_transform, numbers, parts, require_differentiable
-from .representations import REPRESENTATIONS
+from ..scene.keys import (
+    bordered,
+    find_keys,
+    is_distance_grid,
+    is_positions,
+    is_sky,
+    is_transform,
+    numbers,
+    parts,
+    require_differentiable,
+    unbordered,
+)
+from .representations import REPRESENTATIONS, require_visible
 
 MEMORY = 0.1  # weight of the newest norm in the mean of gradient norms
 
 
 class Collection:
     """Latents and one optimizer each.
+
+    The map of an ``envmap`` is optimized without its border columns, which Mitsuba derives from the others.
 
     Args:
         params: what `mi.traverse(scene)` returned.
@@ -28,10 +41,16 @@ class Collection:
         self.params = params
         self.items: dict[str, tuple[Any, Any]] = {}  # key -> (representation, optimizer)
         self.clip: dict[str, float] = {}
+        self.skies: set[str] = set()  # keys whose scene value has a border
         self.usual: dict[str, float] = {}  # geometric mean of recent gradient norms; 0 before the first
         for spec in specs:
             for key in find_keys(params, spec.key):
                 value = require_differentiable(params, key)
+                if is_sky(params, key):
+                    self.skies.add(key)
+                    value = unbordered(value)
+                if is_distance_grid(key, value):
+                    require_visible(key, value)
                 if not np.isfinite(numbers(value)).all():
                     raise InputError(
                         f"'{key}' starts with NaN or infinite values; repair the mesh or map it comes from."
@@ -65,7 +84,8 @@ class Collection:
     def to_scene(self) -> None:
         """Write the current values, attached to the latents, and rebuild what depends on them."""
         for key, (shown, optimizer) in self.items.items():
-            self.params[key] = shown.to_scene(optimizer["x"])
+            value = shown.to_scene(optimizer["x"])
+            self.params[key] = bordered(value) if key in self.skies else value
         self.params.update()
 
     def detach(self) -> None:
@@ -122,7 +142,7 @@ class Collection:
         return limit
 
     def values(self) -> dict[str, np.ndarray]:
-        """Scene values, detached."""
+        """Scene values, detached; skies without their border."""
         return {k: numbers(dr.detach(shown.to_scene(dr.detach(o["x"])))) for k, (shown, o) in self.items.items()}
 
     def state(self) -> dict[str, np.ndarray]:

@@ -219,6 +219,21 @@ class Pose:
         return latent
 
 
+def require_visible(key: str, grid: Any) -> None:
+    """Refuse the grid of an ``sdfgrid`` that Mitsuba 3.9 would not show: no ray meets it, whatever its values.
+
+    Raises:
+        InputError: unlike numbers of values along x and z.
+    """
+    depth, height, width = grid.shape[:3]
+    if depth != width:
+        raise InputError(
+            f"'{key}': Mitsuba {mi.__version__} shows an sdfgrid only if it has as many values along x as along z, this one"
+            f" has {width} x {height} x {depth}: resample it to {max(width, depth)} along both, and stretch the shape by"
+            " to_world if it is not a cube."
+        )
+
+
 class DistanceField:
     """Values of an ``sdfgrid``: a blurred latent, made a signed distance again after each step :cite:`vicini2022sdf`.
 
@@ -237,6 +252,7 @@ class DistanceField:
                 f"'{key}': distance_field needs the grid of an sdfgrid, a tensor [depth, height, width, 1] with at least"
                 f" 4 values along each axis; this one has shape {getattr(value, 'shape', ())}."
             )
+        require_visible(key, value)
 
     def init(self, value: Any) -> Any:
         u = value.array

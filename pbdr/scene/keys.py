@@ -82,6 +82,35 @@ def is_distance_grid(key: str, value: Any) -> bool:
     return key.rsplit(".", 1)[-1] == "grid" and dr.is_tensor_v(value) and value.ndim == 4
 
 
+def is_sky(params: Any, key: str) -> bool:
+    """Whether it is the map of an ``envmap``, which has a column more on both sides than the picture: see `bordered`."""
+    return key.rsplit(".", 1)[-1] == "data" and node_of(params, key) == "EnvironmentMapEmitter"
+
+
+def bordered(picture: Any) -> Any:
+    """The map that an ``envmap`` keeps of a ``picture`` [height, width, channels]: [height, width + 2, channels].
+
+    A copy of the last column on the left and of the first on the right, so that it can be interpolated all around.
+    `update` makes them anew from the columns between, the only ones that have a gradient.
+    """
+    h, w, channels = picture.shape
+    i = dr.arange(mi.UInt32, h * (w + 2) * channels)
+    c, x, y = i % channels, (i // channels) % (w + 2), i // (channels * (w + 2))
+    values = dr.gather(mi.Float, picture.array, (y * w + (x + (w - 1)) % w) * channels + c)
+    return type(picture)(values, (h, w + 2, channels))
+
+
+def unbordered(value: Any) -> Any:
+    """The picture in the map of an ``envmap``: inverse of `bordered`; a tensor or an array."""
+    return value[:, 1:-1]
+
+
+def picture(params: Any, key: str) -> np.ndarray:
+    """A scene value as an array, the map of an ``envmap`` without its border."""
+    value = numbers(params[key])
+    return unbordered(value) if is_sky(params, key) else value
+
+
 def is_positions(key: str) -> bool:
     return key.rsplit(".", 1)[-1] == POSITIONS
 
