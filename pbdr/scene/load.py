@@ -72,6 +72,18 @@ def light_paths(path: str | Path, /, **parameters: Any) -> dict[str, Any]:
     return found
 
 
+def accepted(plugin: str, paths: dict[str, Any]) -> dict[str, Any]:
+    """Those of `LIGHT_PATHS` that an integrator takes; none if there is no such plugin."""
+    kept = {}
+    for name, value in paths.items():
+        try:
+            mi.load_dict({"type": plugin, name: value})
+        except RuntimeError:
+            continue
+        kept[name] = value
+    return kept
+
+
 @contextmanager
 def _resolved_beside(path: str | Path) -> Iterator[None]:
     """Within: names of files are looked for beside ``path`` first."""
