@@ -11,10 +11,13 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_scene import SCENE, write_scene
 
 import pbdr
-from pbdr.optimization.experiment import load_experiment
+from pbdr.optimization.experiment import ParameterSpec, load_experiment
+from pbdr.parameters.collection import Collection
+from pbdr.scene.keys import find_keys
 from pbdr.validation.cases import CASES
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.meshes import uv_sphere
@@ -122,6 +125,19 @@ def test_images(folder, refuse):
     ):
         mi.Bitmap(data).write(str(folder / f"{name}.exr"))
         refuse(title, words, optimize(folder, f'targets.images=["{name}.exr", "{name}.exr"]', same))
+    cut = np.full((16, 16, 4), 128, np.uint8)
+    cut[:8, :, 3] = 0
+    cut[8:, :, 3] = 255
+    cutout, bad = tuple(f'targets.images=["{name}", "{name}"]' for name in ("cut.png", "text.png"))
+    mi.Bitmap(cut).write(str(folder / "cut.png"))
+    refuse("target with transparent pixels", ["50 %", "[targets] background ="], optimize(folder, cutout, same))
+    (folder / "text.png").write_text("no image")
+    refuse("target that is no image", "not an image", optimize(folder, bad, same))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (16, 8)).save(folder / "turned.jpg", exif=turned)
+    wide = 'targets.images=["turned.jpg", "turned.jpg"]'
+    refuse("photograph that EXIF turns", "8x16 after the turn", optimize(folder, wide, same, "views.height=8"))
     mi.Bitmap(np.full((4, 4, 3), 128, np.uint8)).write(str(folder / "grey.png"))
     (folder / "scene.xml").write_text(SCENE.format(mesh="start.ply", map="grey.png"))
     refuse("8-bit map to be optimized", "8-bit map", optimize(folder))
@@ -138,6 +154,31 @@ def test_not_a_number(folder, refuse):
         lines.replace(positions[:3].tobytes(), np.full(3, np.nan, np.float32).tobytes(), 1)
     )
     refuse("NaN in a mesh", ["start.ply", "invalid vertex position"], optimize(folder))
+
+
+@pytest.mark.parametrize("representation", ["distance_field", "direct"])
+def test_invisible_distance_field(refuse, representation):
+    grid = mi.TensorXf(np.zeros((6, 8, 9, 1), np.float32))
+    scene = mi.load_dict({"type": "scene", "body": {"type": "sdfgrid", "grid": grid}})
+    spec = ParameterSpec(key="body.grid", representation=representation)
+    refuse(
+        f"distance field with unlike x and z, representation `{representation}`",
+        ["as many values along x as along z", "9 x 8 x 6", "resample it to 9", "to_world"],
+        lambda: Collection(mi.traverse(scene), [spec]),
+    )
+
+
+def test_merged_scene(folder, refuse):
+    text = SCENE.format(mesh="start.ply", map="grey.exr").replace("</scene>", "")
+    twin = '<shape type="ply" id="{}"><string name="filename" value="start.ply"/><ref id="clay"/></shape>'
+    text += '<bsdf type="diffuse" id="clay"/>'
+    (folder / "twins.xml").write_text(text + twin.format("vase") + twin.format("cup") + "</scene>")
+    merged = mi.traverse(mi.load_file(str(folder / "twins.xml")))
+    refuse(
+        "name of a mesh that `mi.load_file` merged",
+        ["loaded with merging", "pbdr.load_file", "optimize=False"],
+        lambda: find_keys(merged, "vase.vertex_positions"),
+    )
 
 
 def test_gradcheck(refuse):

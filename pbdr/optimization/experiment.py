@@ -43,6 +43,7 @@ class Targets(_Strict):
     images: list[str] = []
     scene: str = ""
     spp: int = Field(512, ge=1)
+    background: tuple[float, float, float] | None = None  # linear RGB behind transparent pixels of the images
 
 
 class Light(_Strict):

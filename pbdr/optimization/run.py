@@ -157,7 +157,8 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         if len(source.images) != len(sensors):
             raise InputError(f"[targets] names {len(source.images)} images for {_count(experiment, sensors)}.")
         shapes = [(int(s.film().crop_size()[1]), int(s.film().crop_size()[0]), 3) for s in sensors]
-        return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
+        files = [experiment.path(name) for name in source.images]
+        return [read_image(file, shape, source.background) for file, shape in zip(files, shapes)]
     file = experiment.path(source.scene)
     settings = experiment.light_paths
     facts = (
