@@ -181,6 +181,23 @@ def test_merged_scene(folder, refuse):
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("shape.vertex_position", "has no parameter"),
+        ("shape.*", "not a pattern"),
+        ("shape.faces", "not differentiable"),
+        ("sensor.to_world", "what it is made of"),
+        ("sun.sun_direction", "read-only"),
+    ],
+)
+def test_attach(refuse, key, words):
+    scene = mi.load_dict(
+        {"type": "scene", "shape": {"type": "cube"}, "sensor": {"type": "perspective"}, "sun": {"type": "sunsky"}}
+    )
+    refuse(f"attach: `{key}`", words, lambda: pbdr.attach(mi.traverse(scene), key))
+
+
 def test_gradcheck(refuse):
     scene = CASES["albedo"].scene()
     key = "plane.bsdf.reflectance.value"

@@ -90,12 +90,13 @@ class Collection:
 
     def detach(self) -> None:
         """Put attached copies of the scene values in their place: gradients end there."""
+        self.ends = {}  # held: an update may put others in their place
         for key in self.items:
             value = dr.detach(self.params[key])
             value = type(value)(value)
             dr.make_opaque(value)  # a literal would be compiled into the kernels
             dr.enable_grad(value)
-            self.params[key] = value
+            self.params[key] = self.ends[key] = value
 
     def clear_grad(self) -> None:
         """Forget the gradients that the scene values hold."""

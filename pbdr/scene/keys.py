@@ -60,9 +60,13 @@ def require_differentiable(params: Any, key: str) -> Any:
     """The value of ``key``, if gradients can be asked for.
 
     Raises:
-        InputError: an integer (8-bit map, index buffer) or another non-differentiable type.
+        InputError: an integer (8-bit map, index buffer) or another non-differentiable type, or what cannot be set.
     """
     value = params[key]
+    if isinstance(params, mi.SceneParameters) and params.flags(key) & mi.ParamFlags.ReadOnly:
+        raise InputError(
+            f"Parameter '{key}' is read-only in Mitsuba {mi.__version__}: its object cannot be given another."
+        )
     if isinstance(value, (mi.TensorXf, mi.Float)) or (dr.is_diff_v(type(value)) and dr.is_float_v(type(value))):
         return value
     kind = type(value).__name__
