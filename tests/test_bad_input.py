@@ -40,6 +40,7 @@ OVERRIDES = {
     "unknown representation": ("parameters.1.representation=spline", "representation"),
     "unknown integrator": ("integrator.type=prb_edges", "Did you mean 'prb_edge'"),
     "unknown integrator parameter": ("integrator.max_dept=3", "max_dept"),
+    "parameter that an integrator of Mitsuba has not": ("integrator={type='path', foo=1}", 'integer "foo": 1'),
     "override without value": ("schedule.iterations", "expected section.key=value"),
 }
 

@@ -21,7 +21,7 @@ from ..parameters.collection import Collection
 from ..plugins import PLUGINS, set_variant
 from ..report.page import write_report
 from ..report.results import write_results
-from ..scene.load import load_file, orbit
+from ..scene.load import load_file, orbit, what_mitsuba_says
 from ..scene.targets import content_key, read_image, render_targets
 from . import checkpoint
 from .allocation import allocate
@@ -138,7 +138,7 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
         integrator = mi.load_dict(experiment.integrator)
     except RuntimeError as error:
         near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
-        raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}{near}") from None
+        raise InputError(f"[integrator] {experiment.integrator}: {what_mitsuba_says(error)}{near}") from None
     for key in collection.items:
         require_unbiased(integrator, key)
     tensors = [mi.TensorXf(t) for t in targets]

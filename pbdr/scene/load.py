@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterator
@@ -111,16 +112,22 @@ def _parse(path: str | Path, parameters: dict[str, Any]) -> tuple[Any, Any]:
 
 def _refusal(path: str | Path, error: Exception) -> InputError:
     """One paragraph: the file, all that Mitsuba says, the remedy."""
+    said = re.sub(
+        rf"(Error while loading|While loading|At) {re.escape(str(path))} \((.*?)\)", r"\2", what_mitsuba_says(error)
+    )
+    said = said if said.endswith((".", "!", "?")) else said + "."
+    remedy = _remedy(said)
+    return InputError(f"{path}: Mitsuba cannot load this scene: {said}{remedy and ' '}{remedy}")
+
+
+def what_mitsuba_says(error: Exception) -> str:
+    """The message of an error of Mitsuba in one paragraph; it goes on in further lines with the names that matter."""
     said = str(error).strip()
     if "Traceback (most recent call last)" in said:  # of a plugin in Python: its last line is the message
         said = said.split("Traceback (most recent call last)")[0] + said.splitlines()[-1]
     said = re.sub(r"\[\w+\.(cpp|h):\d+\] ", "", said)
-    said = said.replace(f"While loading {path} ", "").replace(f"Error while loading {path} ", "")
     said = re.sub(r":\s*\n\s*- ", ": ", said)  # a list of properties, one a line
-    said = " ".join(re.sub(r"\n\s+- ", ", ", said).split())
-    said = said if said.endswith((".", "!", "?")) else said + "."
-    remedy = _remedy(said)
-    return InputError(f"{path}: Mitsuba cannot load this scene: {said}{remedy and ' '}{remedy}")
+    return " ".join(re.sub(r"\n\s+- ", ", ", said).split())
 
 
 def _remedy(said: str) -> str:
@@ -141,7 +148,8 @@ def _remedy(said: str) -> str:
             f" pbdr.load_file(path, {name}=...)."
         )
     if match := re.search(r'Plugin "([^"]*)" not found', said):
-        near = near_matches(match[1], _plugin_names())
+        close = difflib.get_close_matches(match[1], _plugin_names(), cutoff=0.75)
+        near = near_matches(match[1], close)
         return (
             f"It is none of the plugins of Mitsuba {mi.__version__} or pbdr.{near} If it belongs to another package (as"
             " Sionna's itu-radio-material does), import that package in a script and call pbdr from there, or replace"
