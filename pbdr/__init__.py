@@ -5,7 +5,7 @@ Importing the package finds LLVM >= 17 or CUDA first, then registers the plugins
     import mitsuba as mi
     import pbdr
     pbdr.set_variant()                       # or mi.set_variant("llvm_ad_rgb")
-    scene = mi.load_file("scene.xml")        # <integrator type="prb_edge"/>
+    scene = pbdr.load_file("scene.xml")      # <integrator type="prb_edge"/>
 """
 
 from __future__ import annotations

@@ -73,6 +73,24 @@ def light_paths(path: str | Path, /, **parameters: Any) -> dict[str, Any]:
     return found
 
 
+def contents(path: str | Path, /) -> Iterator[bytes]:
+    """Everything that a scene file says, included files and what they name among it, piece by piece: for a hash.
+
+    Raises:
+        InputError: the file is missing, or not in Mitsuba's format.
+    """
+    with _resolved_beside(path):
+        _, state = _parse(path, {})
+        named = [node.props[name] for node in state.nodes for name in node.props.keys()]
+        for file in map(Path, map(str, state.files)):
+            yield file.read_bytes()
+            named += re.findall(r'filename="([^"]*)"', file.read_text(errors="replace"))  # of spectra, which are read at once
+        for text in sorted({text for text in named if isinstance(text, str) and text}):
+            found = Path(str(mi.file_resolver().resolve(text)))
+            if found.is_file():
+                yield found.read_bytes()
+
+
 def accepted(plugin: str, paths: dict[str, Any]) -> dict[str, Any]:
     """Those of `LIGHT_PATHS` that an integrator takes; none if there is no such plugin."""
     kept = {}

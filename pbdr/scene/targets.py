@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from ..core.errors import InputError
+from .load import contents
 from .shapes import translucent_shapes
 
 # Files that Mitsuba's plugins read.
@@ -99,8 +100,10 @@ def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def content_key(scene_file: Path, *facts: Any) -> str:
-    """Hash of a scene file, everything beside it, and the render settings."""
+    """Hash of a scene file, everything that it reads or that lies beside it, and the render settings."""
     digest = hashlib.sha256(repr(facts).encode())
+    for piece in contents(scene_file):
+        digest.update(piece)
     for file in sorted(scene_file.parent.rglob("*")):
         if file.is_file() and file.suffix.lower() in READ:
             digest.update(file.name.encode())

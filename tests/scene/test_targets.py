@@ -6,7 +6,8 @@ import pytest
 from PIL import Image, ImageOps
 
 import pbdr
-from pbdr.scene.targets import read_image
+from pbdr.scene.targets import content_key, read_image
+from pbdr.validation.meshes import uv_sphere
 
 N = 12
 RNG = np.random.default_rng(1)
@@ -78,3 +79,31 @@ def test_orientation_of_a_photograph(tmp_path, orientation, kind):
     if orientation > 4:
         with pytest.raises(pbdr.InputError, match=rf"{N}x{N + 4} after .*EXIF orientation \({orientation}\)"):
             read_image(file, SHAPE)
+
+
+def test_cached_targets_know_what_the_scene_reads(tmp_path):
+    """Files of other folders and formats, spectra and included files among it."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    uv_sphere(4).write_ply(str(other / "ball.ply"))
+    mi.VolumeGrid(np.ones((4, 4, 4, 1), np.float32)).write(str(home / "body.vol"))
+    (other / "grey.spd").write_text("400 0.1\n700 0.2\n")
+    (other / "more.xml").write_text('<scene version="3.0.0"><shape type="sphere"/></scene>')
+    (home / "scene.xml").write_text(
+        """<scene version="3.0.0"><include filename="../other/more.xml"/>
+        <shape type="ply"><string name="filename" value="../other/ball.ply"/></shape>
+        <shape type="sdfgrid"><string name="filename" value="body.vol"/></shape>
+        <bsdf type="diffuse" id="d"><spectrum name="reflectance" filename="../other/grey.spd"/></bsdf></scene>"""
+    )
+    keys = [content_key(home / "scene.xml", 16)]
+    assert keys[0] == content_key(home / "scene.xml", 16) != content_key(home / "scene.xml", 32)
+    for change in (
+        lambda: uv_sphere(5).write_ply(str(other / "ball.ply")),
+        lambda: mi.VolumeGrid(np.zeros((4, 4, 4, 1), np.float32)).write(str(home / "body.vol")),
+        lambda: (other / "grey.spd").write_text("400 0.1\n700 0.3\n"),
+        lambda: (other / "more.xml").write_text('<scene version="3.0.0"><shape type="cube"/></scene>'),
+    ):
+        change()
+        keys.append(content_key(home / "scene.xml", 16))
+    assert len(set(keys)) == 5
