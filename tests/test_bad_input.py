@@ -258,6 +258,46 @@ def test_polarized(refuse):
     refuse("polarized variant", ["polarization", "llvm_ad_spectral'"], call, RuntimeError)
 
 
+def test_colours_in_a_spectral_variant(folder, refuse):
+    """Mitsuba holds coefficients there; the maps of the scene are raw, so they are numbers still."""
+    code = f"""
+import pbdr
+pbdr.set_variant('llvm_ad_spectral')
+import mitsuba as mi
+from pbdr.optimization.experiment import ParameterSpec
+from pbdr.parameters.collection import Collection
+picture = {{'type': 'bitmap', 'filename': {str(folder / "grey.exr")!r}}}
+params = mi.traverse(mi.load_dict({{'type': 'scene', 'sky': {{'type': 'envmap', 'filename': picture['filename']}},
+    'a': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': picture}}}},
+    'b': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': {{'type': 'rgb', 'value': [.1, .2, .3]}}}}}},
+    'c': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': picture | {{'raw': True}}}}}}}}))
+for key in ('sky.data', 'a.bsdf.reflectance.data', 'b.bsdf.reflectance.value', 'c.bsdf.reflectance.data'):
+    try:
+        Collection(params, [ParameterSpec(key=key, bounds=(0.0, 1.0))])
+        print('taken', key)
+    except pbdr.UnsupportedError as error:
+        print('refused', key, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = run.stdout.strip().splitlines()[-4:]
+    assert [line.split()[:2] for line in lines] == [
+        ["refused", "sky.data"],
+        ["refused", "a.bsdf.reflectance.data"],
+        ["refused", "b.bsdf.reflectance.value"],
+        ["taken", "c.bsdf.reflectance.data"],
+    ], run.stderr
+
+    def call():
+        raise pbdr.UnsupportedError(lines[2].split(maxsplit=2)[2])
+
+    refuse(
+        "bounds of a colour in a spectral variant",
+        ["coefficients of a spectrum", "llvm_ad_rgb"],
+        call,
+        pbdr.UnsupportedError,
+    )
+
+
 def test_command_line_status(folder):
     env = {**os.environ, "COLUMNS": "200"}
     command = [sys.executable, "-m", "pbdr", "optimize", str(folder), "--set", "loss=l3"]

@@ -9,13 +9,14 @@ import drjit.opt
 import mitsuba as mi
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import InputError, UnsupportedError, warn_once
 from ..scene.keys import (
     bordered,
     find_keys,
     is_distance_grid,
     is_positions,
     is_sky,
+    is_spectral_model,
     is_transform,
     numbers,
     parts,
@@ -46,6 +47,8 @@ class Collection:
         for spec in specs:
             for key in find_keys(params, spec.key):
                 value = require_differentiable(params, key)
+                if is_spectral_model(params, key):
+                    _check_spectral(key, spec)
                 if is_sky(params, key):
                     self.skies.add(key)
                     value = unbordered(value)
@@ -177,6 +180,20 @@ class Collection:
             dr.enable_grad(new)
             state = (type(t)(int(saved["t"].ravel()[0])), _like(m, saved["m"]), _like(v, saved["v"]), top)
             optimizer.state["x"] = (new, promoted, lr, state)
+
+
+def _check_spectral(key: str, spec: Any) -> None:
+    """Refuse what is said of a colour where the scene holds the coefficients of a spectrum (spectral variants)."""
+    said = f"'{key}' holds the coefficients of a spectrum in variant {mi.variant()}, not a colour"
+    if spec.bounds or spec.initial is not None or spec.representation not in ("auto", "direct"):
+        raise UnsupportedError(
+            f"{said}: bounds, initial values and representations of colours mean nothing there. Optimize it in an RGB or"
+            f" mono variant, such as {mi.variant().replace('spectral', 'rgb')}."
+        )
+    warn_once(
+        f"{said}: they differ by five orders of magnitude, which one learning rate does not suit, and scene.xml cannot hold"
+        " them (values.npz does). An RGB variant has no such limits."
+    )
 
 
 def _like(sample: Any, data: np.ndarray) -> Any:

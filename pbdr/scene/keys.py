@@ -115,6 +115,16 @@ def picture(params: Any, key: str) -> np.ndarray:
     return unbordered(value) if is_sky(params, key) else value
 
 
+def is_spectral_model(params: Any, key: str) -> bool:
+    """Whether it holds coefficients of Mitsuba's spectra in the place of colours, as in spectral variants."""
+    if not mi.is_spectral:
+        return False
+    kind, last = node_of(params, key), key.rsplit(".", 1)[-1]
+    if kind.startswith("BitmapTexture") and last == "data":
+        return params[key].shape[2] == 3 and "raw = 0" in str(params.properties[key][2])
+    return is_sky(params, key) or (last == "value" and kind in ("SRGBReflectanceSpectrum", "D65Spectrum"))
+
+
 def is_positions(key: str) -> bool:
     return key.rsplit(".", 1)[-1] == POSITIONS
 

@@ -84,7 +84,9 @@ def contents(path: str | Path, /) -> Iterator[bytes]:
         named = [node.props[name] for node in state.nodes for name in node.props.keys()]
         for file in map(Path, map(str, state.files)):
             yield file.read_bytes()
-            named += re.findall(r'filename="([^"]*)"', file.read_text(errors="replace"))  # of spectra, which are read at once
+            named += re.findall(
+                r'filename="([^"]*)"', file.read_text(errors="replace")
+            )  # of spectra, which are read at once
         for text in sorted({text for text in named if isinstance(text, str) and text}):
             found = Path(str(mi.file_resolver().resolve(text)))
             if found.is_file():
