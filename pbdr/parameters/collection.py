@@ -65,7 +65,13 @@ class Collection:
                     name = "distance_field" if is_distance_grid(key, value) else name
                 faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
                 shown = REPRESENTATIONS[name](
-                    key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness, unit=spec.unit
+                    key,
+                    value,
+                    faces=faces,
+                    bounds=spec.bounds,
+                    smoothness=spec.smoothness,
+                    unit=spec.unit,
+                    periodic=key in self.skies,
                 )
                 if spec.initial is not None and not is_transform(value):
                     value = (

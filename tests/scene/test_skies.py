@@ -7,6 +7,7 @@ import pytest
 
 from pbdr.optimization.experiment import ParameterSpec
 from pbdr.parameters.collection import Collection
+from pbdr.parameters.representations import Pyramid
 from pbdr.scene.keys import bordered, is_sky, picture, unbordered
 
 PICTURE = np.random.default_rng(3).uniform(0.2, 0.8, (4, 8, 3)).astype(np.float32)
@@ -78,3 +79,19 @@ def test_a_sky_is_optimized_without_its_border():
     np.testing.assert_array_equal(data[:, 0], data[:, -2])
     np.testing.assert_array_equal(data[:, -1], data[:, 1])
     np.testing.assert_allclose(data[:, 1:-1], PICTURE - 0.2, atol=1e-4)
+
+
+def test_a_pyramid_goes_on_around_a_sky():
+    """A turn of a coarse level by one of its texels is a turn of the map: there is no seam."""
+    value = mi.TensorXf(np.full((8, 16, 1), 0.5, np.float32))
+    for periodic in (False, True):
+        shown = Pyramid("sky.data", value, (0.0, 1.0), periodic=periodic)
+        rows, columns = shown.sizes[0]
+        start = np.array(shown.init(value))
+        coarse = np.random.default_rng(1).normal(size=(rows, columns)).astype(np.float32)
+        maps = []
+        for turn in (0, 1):
+            start[: rows * columns] = np.roll(coarse, turn, 1).ravel()
+            maps.append(np.array(shown.to_scene(mi.Float(start))))
+        turned = np.roll(maps[0], 16 // columns, 1)
+        assert np.allclose(maps[1], turned, atol=1e-6) == periodic
