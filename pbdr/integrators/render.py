@@ -14,6 +14,7 @@ import mitsuba as mi
 
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
 from .film import FilmSide
@@ -59,6 +60,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             )
         super().__init__(props)
         self.sppc = props.get("sppc", None)
+        self.known: set = set()  # groups of attached parameters whose gradients can be read
         self.shares = (1.0, 1.0, 1.0)  # factors on the samples of each term, see `optimization.allocation`
 
     # ---------------------------------------------------------------- one wavefront
@@ -178,6 +180,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
+        warn_of_unreadable(params, self.known)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
