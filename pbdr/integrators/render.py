@@ -14,6 +14,7 @@ import mitsuba as mi
 
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.attached import others_at_rest
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
 from .film import FilmSide
@@ -143,7 +144,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
-        with settled(scene):
+        with others_at_rest(scene, sensor), settled(scene):
             return self._forward(scene, sensor, seed, spp)
 
     def _require(self, scene, sensor):
