@@ -17,6 +17,7 @@ from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.attached import others_at_rest
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
+from .capabilities import require_alone, require_known, warn_of_media
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -81,6 +82,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         ray_tangent=None,
         record=None,
         first=None,
+        keyword=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
@@ -89,6 +91,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         differentiates what this pass traced; that one's is the adjoint of ``ray``.
         """
         primal = mode == dr.ADMode.Primal
+        if keyword is not None:  # only integrators written in C++ pass it, to the one that they contain
+            require_alone(self, scene)
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
         value, valid, L, Z, δray, inner = trace(
@@ -133,6 +137,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         if not develop:
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor)
+        warn_of_media(self, scene)
         image = None
         with dr.suspend_grad():
             for seed_k, spp_k, share in self.passes(sensor, seed, spp):
@@ -148,7 +153,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             return self._forward(scene, sensor, seed, spp)
 
     def _require(self, scene, sensor):
-        """Refuse derivatives that would be wrong."""
+        """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
+        require_known(self, scene, sensor)
         require_followed(scene, sensor)
 
     def _forward(self, scene, sensor, seed, spp):
@@ -163,6 +169,10 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
+        with others_at_rest(scene, sensor):
+            self._backward(scene, sensor, seed, spp, grad_in)
+
+    def _backward(self, scene, sensor, seed, spp, grad_in):
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):

@@ -55,13 +55,16 @@ def values(params: Any) -> Iterator[tuple[str, Any]]:
         yield key, value if kind is None else mi.get_property(value, kind, node)
 
 
-def attached(scene: Any, sensor: Any = None) -> list[Parameter]:
+def attached(scene: Any, sensor: Any = None, suspended: bool = True) -> list[Parameter]:
     """The parameters of a scene, and of a sensor that is not part of it, that are attached to the AD graph.
 
-    About 3 µs per parameter, nothing is computed on the device.
+    About 4 µs per parameter of the scene, nothing is computed on the device.
+
+    Args:
+        suspended: also where derivatives are suspended.
     """
     found = []
-    with dr.resume_grad():
+    with dr.resume_grad(when=suspended):
         params = mi.traverse(scene)
         found += [parameter(params, key) for key, value in values(params) if dr.grad_enabled(value)]
         if sensor is not None and sensor not in params.hierarchy:
