@@ -46,14 +46,19 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
     **{shape: {"to_world": GEOMETRY} for shape in ("Rectangle", "Sphere", "Disk", "Cylinder", "Instance")},
     "SDFGrid": {
         "grid": FIELD,
-        "to_world": Refusal("rays meet the field at rest, whatever it moves with", "Move the values of its grid, or detach it"),
+        "to_world": Refusal(
+            "rays meet the field at rest, whatever it moves with", "Move the values of its grid, or detach it"
+        ),
     },
     "LinearCurve": {"control_points": CURVE},
     "BSplineCurve": {"control_points": CURVE},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "PointLight": {"position": GEOMETRY},
-    **{light: {"to_world": GEOMETRY} for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")},
+    **{
+        light: {"to_world": GEOMETRY}
+        for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
+    },
     **{sky: dict.fromkeys(SUN, GEOMETRY) for sky in ("SunskyEmitter", "TimedSunskyEmitter")},
 }
 OF_SENSORS = (
