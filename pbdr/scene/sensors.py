@@ -158,10 +158,16 @@ def sensor_children(sensor: Any) -> list[Any]:
 
 
 def cameras(sensor: Any) -> list[Camera]:
-    """One `Camera` per projective sensor.
+    """One `Camera` per projective sensor; raises what `require_projection` does."""
+    children = require_projection(sensor)
+    return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
+
+
+def require_projection(sensor: Any) -> list[Any]:
+    """The sensors of a ``batch``, or the one.
 
     Raises:
-        UnsupportedError: the sensor has no projection that edges could be sampled through.
+        UnsupportedError: one has no projection that outlines could be seen through.
     """
     children = sensor_children(sensor)
     for child in children:
@@ -171,7 +177,7 @@ def cameras(sensor: Any) -> list[Camera]:
                 " it handles perspective, thinlens, orthographic and a batch of them. Set sppp=0 to"
                 " render the interior derivative alone (geometry gradients are then biased)."
             )
-    return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
+    return children
 
 
 def get_sensor(scene: Any, sensor: Any) -> Any:
