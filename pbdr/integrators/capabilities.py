@@ -251,10 +251,11 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    if delta and (sensor_moves or any(s.parameters_grad_enabled() for s in delta)):
+    moves = sensor_moves or any(s.parameters_grad_enabled() for s in delta)
+    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
-            " them is missing: give them a small roughness (alpha = 0.01) instead."
+            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
+            " of them have no derivative: use small area lights."
         )
     if delta and rough and max_depth > 3 and scene.shapes_grad_enabled():
         warn_once(

@@ -108,14 +108,17 @@ class SceneTraits:
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
-        # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
-        materials = [s.bsdf() for s in scene.shapes() if s.bsdf() is not None]
-        dirac = int(mi.BSDFFlags.DeltaReflection) | int(mi.BSDFFlags.DeltaTransmission)
-        perturbed = [b for b in materials if int(b.flags()) & dirac and contains(b, PERTURBING)]
-        with dr.resume_grad():
-            turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+        shapes = [s for s in scene.shapes() if s.bsdf() is not None]
+        materials = [s.bsdf() for s in shapes]
         self.lobes = Lobes(materials)
+        dirac = [s for s in shapes if int(s.bsdf().flags()) & int(mi.BSDFFlags.Delta)]
+        with dr.resume_grad():
+            perturbed = [s.bsdf() for s in dirac if contains(s.bsdf(), PERTURBING)]
+            turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+        # Some vertex moves: its shape, or the sensor, is attached to the AD graph, or what turns a Dirac lobe.
         self.moving = shapes_move(scene) or sensor_moves or turned
+        # What the sensor sees by way of Dirac lobes moves even where it rests.
+        self.chains_move = turned or bool(dirac and sensor_moves) or any(s.parameters_grad_enabled() for s in dirac)
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         bsdfs = [int(b.flags()) for b in materials]
