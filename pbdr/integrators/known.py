@@ -72,7 +72,7 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
-    if rule == GEOMETRY and any(node.class_name() == "ShapeGroup" for node in p.above):
+    if rule == GEOMETRY and any(node.class_name() == "ShapeGroupPlugin" for node in p.above):
         return GROUP
     return rule
 

@@ -158,7 +158,7 @@ def gradcheck(
     finally:
         move.reset()  # nothing stays attached, whatever happened
     masks = regions_of(np.ones_like(fd.images[0]))
-    total = Projection(fd, masks[0]).total or 1.0
+    total = Projection(ours, fd, masks[0]).total or 1.0
     whole, *quadrants = (difference(ours, fd, mask, total) for mask in masks)
     pixel_error = np.sqrt((np.var(fd.images, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
     mean = np.mean(fd.images, 0)
