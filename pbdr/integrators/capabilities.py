@@ -120,6 +120,11 @@ def plugin_name(integrator: Any) -> str:
     return NAMES.get(_class(integrator), _class(integrator))
 
 
+def is_of_pbdr(integrator: Any) -> bool:
+    """Whether it is `prb_edge` or `prb_reparam`, whose derivatives are right or refused."""
+    return getattr(integrator, "capabilities", None) in (EDGE, REPARAM)
+
+
 def capabilities(integrator: Any) -> Capabilities:
     """The record of an integrator: its attribute ``capabilities``, else what is known of Mitsuba's.
 
