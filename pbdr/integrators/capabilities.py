@@ -282,3 +282,9 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
         )
+    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
+    if curve is not None:
+        warn_once(
+            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
+            " moves behind them is missing."
+        )
