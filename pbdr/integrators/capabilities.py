@@ -120,6 +120,11 @@ def plugin_name(integrator: Any) -> str:
     return NAMES.get(_class(integrator), _class(integrator))
 
 
+def is_of_pbdr(integrator: Any) -> bool:
+    """Whether it is `prb_edge` or `prb_reparam`, whose derivatives are right or refused."""
+    return getattr(integrator, "capabilities", None) in (EDGE, REPARAM)
+
+
 def capabilities(integrator: Any) -> Capabilities:
     """The record of an integrator: its attribute ``capabilities``, else what is known of Mitsuba's.
 
@@ -277,4 +282,10 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
+    if curve is not None:
+        warn_once(
+            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
+            " moves behind them is missing."
         )

@@ -64,7 +64,8 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         light: {"to_world": GEOMETRY}
         for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
     },
-    **{sky: dict.fromkeys(SUN, GEOMETRY) for sky in ("SunskyEmitter", "TimedSunskyEmitter")},
+    "SunskyEmitter": dict.fromkeys(SUN, GEOMETRY) | dict.fromkeys(("turbidity", "albedo"), CONTINUOUS),
+    "TimedSunskyEmitter": dict.fromkeys(SUN, GEOMETRY),
 }
 OF_SENSORS = (
     "to_world", "x_fov", "principal_point_offset_x", "principal_point_offset_y", "aperture_radius", "focus_distance",
@@ -77,13 +78,15 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
-    if rule == GEOMETRY and any(node.class_name() == "ShapeGroup" for node in p.above):
+    if rule == GEOMETRY and any(node.class_name() == "ShapeGroupPlugin" for node in p.above):
         return GROUP
     return rule
 
 
 def _rule(p: Parameter) -> tuple[str, ...] | Refusal:
     known = RULES.get(p.plugin, {}).get(p.name)
+    if known is None and isinstance(p.node, mi.Texture) and p.above:  # what is said of a texture is said of its numbers
+        known = RULES.get(p.above[0].class_name(), {}).get(p.key.split(".")[-2])
     if known is not None:
         return known
     if isinstance(p.node, mi.Sensor):

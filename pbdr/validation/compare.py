@@ -14,8 +14,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..integrators.capabilities import plugin_name, require_unbiased
-from ..integrators.render import PathIntegrator
+from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
 from ..scene.sensors import get_sensor
 from .finite_difference import backward_derivative, central_difference, forward_derivative
 from .perturbation import Perturbation
@@ -85,12 +84,17 @@ class GradcheckReport:
 
     def notes(self) -> list[str]:
         """What the numbers alone do not say, a line each."""
-        if self.tail_share <= HEAVY:
-            return []
-        return [
-            f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
-            " deviations, so that error bars may be too small. Take more samples or seeds."
-        ]
+        lines = []
+        if "reference" in self.images and not self.images["reference"].any():
+            lines.append(
+                "The reference is 0 everywhere: the parameter does not change this image, which tells nothing of others."
+            )
+        if self.tail_share > HEAVY:
+            lines.append(
+                f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
+                " deviations, so that error bars may be too small. Take more samples or seeds."
+            )
+        return lines
 
     def save(self, folder: str | Path) -> None:
         """Write ``gradcheck.json`` and PNG maps of derivative, reference and z-score."""
@@ -149,7 +153,7 @@ def gradcheck(
     sensor = get_sensor(scene, sensor)
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
-    if isinstance(integrator, PathIntegrator):  # of others the bias is what is asked for
+    if is_of_pbdr(integrator):  # of others the bias is what is asked for
         require_unbiased(integrator, move.key, params)
     try:
         fd = _converged_differences(scene, move, reference, sensor, fd_spp, step, seeds)
@@ -158,7 +162,7 @@ def gradcheck(
     finally:
         move.reset()  # nothing stays attached, whatever happened
     masks = regions_of(np.ones_like(fd.images[0]))
-    total = Projection(fd, masks[0]).total or 1.0
+    total = Projection(ours, fd, masks[0]).total or 1.0
     whole, *quadrants = (difference(ours, fd, mask, total) for mask in masks)
     pixel_error = np.sqrt((np.var(fd.images, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
     mean = np.mean(fd.images, 0)
