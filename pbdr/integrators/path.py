@@ -90,8 +90,9 @@ def trace(
 
         # ------------------------- Current vertex -------------------------
         with dr.resume_grad(when=not primal):
+            ray_prev = s.ray_prev
             if dr.hint(sensor_moves, mode="scalar"):
-                segment, o, d = terms.attach_ray(s.ray, ray_tangent, s.depth == 0)
+                segment, ray_prev, o, d = terms.attach_ray(s, ray_tangent)
             elif dr.hint(translucent and not primal and traits.moving, mode="scalar"):
                 segment, before = terms.attach_entry(s, step.walks)
             else:
@@ -100,7 +101,7 @@ def trace(
             if dr.hint(not primal and traits.moving, mode="scalar"):
                 later = s.depth >= 1
                 if dr.hint(not translucent, mode="scalar"):
-                    before = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, later).p
+                    before = s.pi_prev.compute_surface_interaction(ray_prev, mi.RayFlags.Minimal, later).p
                 terms.attach_incident_direction(si, before, later & ~s.entered)
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
@@ -237,8 +238,8 @@ def trace(
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                     dr.backward_from(s.δL * Lo)
                     if dr.hint(sensor_moves, mode="scalar"):
-                        s.δo[s.depth == 0] = mi.Vector3f(dr.grad(o))
-                        s.δd[s.depth == 0] = dr.grad(d)
+                        s.δo[s.depth <= 1] = s.δo + mi.Vector3f(dr.grad(o))
+                        s.δd[s.depth <= 1] = s.δd + dr.grad(d)
                 else:
                     s.δL += dr.forward_to(Lo)
 

@@ -33,19 +33,21 @@ def area_jacobian(o: Any, p: Any, n: Any, active: Any) -> Any:
     return dr.select(active & (J > 0), J, 1)
 
 
-def attach_ray(ray: Any, tangent: Any, first: Any) -> tuple[Any, Any, Any]:
-    """The sensor's ray with fresh AD variables for origin and direction: ``(ray, o, d)``.
+def attach_ray(s: Any, tangent: Any) -> tuple[Any, Any, Any, Any]:
+    """The sensor's ray with fresh AD variables for origin and direction: ``(ray, ray before, o, d)``.
 
-    A loop cannot reach AD variables outside it: their derivatives are carried in (``tangent``), and
-    out as adjoints.
+    It is the segment to the first vertex, and of the second one that before. A loop cannot reach AD variables outside
+    it: their derivatives are carried in (``tangent``), and out as adjoints.
     """
-    o, d = mi.Point3f(ray.o), mi.Vector3f(ray.d)
+    first, second = s.depth == 0, s.depth == 1
+    o, d = mi.Point3f(dr.select(first, s.ray.o, s.ray_prev.o)), dr.select(first, s.ray.d, s.ray_prev.d)
     dr.enable_grad(o, d)
-    dr.set_grad(o, dr.select(first, mi.Point3f(tangent[0]), 0))
-    dr.set_grad(d, dr.select(first, tangent[1], 0))
-    attached = mi.Ray3f(ray)
-    attached.o, attached.d = dr.select(first, o, ray.o), dr.select(first, d, ray.d)
-    return attached, o, d
+    dr.set_grad(o, dr.select(first | second, mi.Point3f(tangent[0]), 0))
+    dr.set_grad(d, dr.select(first | second, tangent[1], 0))
+    ray, before = mi.Ray3f(s.ray), mi.Ray3f(s.ray_prev)
+    ray.o, ray.d = dr.select(first, o, ray.o), dr.select(first, d, ray.d)
+    before.o, before.d = dr.select(second, o, before.o), dr.select(second, d, before.d)
+    return ray, before, o, d
 
 
 def attach_entry(s: Any, walks: bool) -> tuple[Any, Any]:
