@@ -15,14 +15,10 @@ from PIL import Image
 from tiny_scene import SCENE, write_scene
 
 import pbdr
-<<<<<<< HEAD
+from pbdr.integrators.capabilities import require_unbiased
 from pbdr.optimization.experiment import ParameterSpec, load_experiment
 from pbdr.parameters.collection import Collection
 from pbdr.scene.keys import find_keys
-=======
-from pbdr.integrators.capabilities import require_unbiased
-from pbdr.optimization.experiment import load_experiment
->>>>>>> w-refuse
 from pbdr.validation.cases import CASES
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.meshes import uv_sphere

@@ -19,7 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
-from ..geometry.rounding import apart, extent, nearer
+from ..geometry.rounding import apart, extent, nearer, past_the_rim, spawn_height, transmits
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.shapes import follow
@@ -245,9 +245,8 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
 def above_horizon(si: Any, edge: Any, r: Any) -> Any:
     """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?"""
-    start = mi.math.RayEpsilon * (1 + extent(si.p))  # height of Mitsuba's spawned rays
     beside = dr.maximum(dr.maximum(CURVED * r, 2e-6 * extent(edge.p)), edge.vague)
-    return dr.abs_dot(si.n, edge.p - si.p) > start + 2 * beside
+    return dr.abs_dot(si.n, edge.p - si.p) > spawn_height(si.p) + 2 * beside
 
 
 def beside_outline(
@@ -265,7 +264,10 @@ def beside_outline(
     of bends that one side does not see, become inactive.
     """
     least = dr.maximum(extent(edge.p) * dr.select(edge.curved, 2e-6, 1e-6), apart(edge, ray.o))
-    side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
+    distance = dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least)
+    if edge.faces and transmits(scene):
+        distance = past_the_rim(edge, (dr.dot(n, edge.inside) * sign < 0) & ~mi.Bool(edge.curved), distance)
+    side = n * (-sign * distance)
     if edge.faces:
         face = edge.face_toward(lambda to: -sign * dr.dot(to, n))
         side = dr.select(mi.Bool(edge.contour) | edge.curved, side, face)
