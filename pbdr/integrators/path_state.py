@@ -9,6 +9,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..scene.shapes import shapes_move, translucent_shapes
+from ..scene.sky import turns
 from .subsurface_step import SubsurfaceStep
 
 
@@ -94,10 +95,12 @@ class SceneTraits:
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
+        self.turning_sky = turns(scene.environment(), "to_world")
         translucent = translucent_shapes(scene)
         self.subsurface = SubsurfaceStep(translucent) if translucent else None
         self.translucent_moves = any(s.parameters_grad_enabled() for s in translucent)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
+        self.dirac = self.delta_bsdfs or self.null_bsdfs
 
     def most_vertices(self, max_depth: int) -> int:
         """Of a path of ``max_depth`` segments: points where light enters an object have no segment of their own."""

@@ -226,6 +226,10 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """The cameras whose film slides, see `sliding_film`: of others what they see is held."""
         return []
 
+    def guides_of(self, sensor, k):
+        """What is known from earlier renders about where samples through camera ``k`` of ``sensor`` are worth their cost."""
+        return {}
+
     def _attached_rays(self, scene, sensor, sampler):
         """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""
         if not sensor_moves(sensor):
