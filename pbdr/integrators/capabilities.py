@@ -10,7 +10,8 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.keys import is_positions
-from ..scene.shapes import distance_grids
+from ..scene.instances import all_shapes, parts
+from ..scene.shapes import distance_grids, shapes_move
 
 
 @dataclass(frozen=True)
@@ -156,17 +157,17 @@ def require_listed_edges(scene: Any) -> None:
 def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights_move: bool) -> None:
     """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
     delta, rough = [], False
-    for shape in scene.shapes():
+    for shape in all_shapes(scene):
         flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    if delta and (sensor_moves or any(s.parameters_grad_enabled() for s in delta)):
+    if delta and (sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)):
         warn_once(
             "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
             " them is missing: give them a small roughness (alpha = 0.01) instead."
         )
-    if delta and rough and max_depth > 3 and scene.shapes_grad_enabled():
+    if delta and rough and max_depth > 3 and shapes_move(scene):
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
@@ -182,7 +183,7 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
             " directions follows: their motion is missing from the derivative. prb_edge samples them."
         )
-    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in scene.shapes()):
+    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in all_shapes(scene)):
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."

@@ -22,6 +22,7 @@ import mitsuba as mi
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
+from ..scene.instances import is_instance, moves
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
@@ -29,6 +30,7 @@ from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
+PLAIN = ("Disk", "Sphere", "Cylinder")
 STATIC = 0.25  # weight of resting outlines in emitter-side samples
 
 
@@ -46,6 +48,7 @@ class Indirect:
         guides: dict[str, FilmGuide],
         film: dict[str, FilmSampler] | None = None,
         sliding: list[Camera] | None = None,
+        forward: bool = False,
     ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
@@ -56,10 +59,12 @@ class Indirect:
         self.deepest = min(depth, 1 << 16) - 2
         self.first_share = 1.0 if self.deepest == 0 else 1 - DECAY
         self.lights = len(scene.emitters())
-        self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
+        self.moving = [s for s in scene.shapes() if moves(s)]
         self.lights_move = lights_move(scene)
+        self.plain_shapes = all(s.is_mesh() or s.class_name() in PLAIN for s in scene.shapes())
         self.smooth = has_smooth_meshes(scene)
-        traits = SceneTraits(scene)
+        traits = SceneTraits(scene, forward=forward)
+        self.frames = traits.frames
         self.chains = bool(self.moving) and traits.delta_bsdfs
         self.subsurface = traits.subsurface
         self.sliding = sliding
@@ -101,11 +106,11 @@ class Indirect:
         p = (1 - DECAY) * dr.power(DECAY, mi.Float(k))
         return k, dr.select(k == self.deepest, p / (1 - DECAY), p)
 
-    def moves(self, shape: Any) -> Any:
-        """Bool: the shape is attached to the AD graph."""
+    def moves(self, si: Any) -> Any:
+        """Bool: the shape, or instance, is attached to the AD graph."""
         found = mi.Bool(False)
         for s in self.moving:
-            found |= shape == mi.ShapePtr(s)
+            found |= (si.instance if is_instance(s) else si.shape) == mi.ShapePtr(s)
         return found
 
     def receiver_query(self, si: Any, first: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
@@ -113,7 +118,7 @@ class Indirect:
         normal = dr.select(dr.dot(si.n, si.to_world(si.wi)) < 0, -si.n, si.n)
         return Query(
             view=Viewpoint(si.p),
-            statics=dr.select(self.moves(si.shape) | (mi.Bool(first) & self.sensor_moves), 1.0, 0.0),
+            statics=dr.select(self.moves(si) | (mi.Bool(first) & self.sensor_moves), 1.0, 0.0),
             lobe=lobe,
             # A lobe of solid angle 1 / pdf.
             width2=dr.clip(dr.inv_pi / dr.maximum(pdf, 1e-6), 1e-6, 4),
@@ -153,7 +158,7 @@ class Indirect:
         view = Viewpoint(dr.select(infinite, mi.Point3f(-ω), si_y.p), ~infinite)
         # Of y: area density on lights, seen from e; solid angle for environments.
         d2 = dr.squared_norm(si_y.p - edge.p)
-        pdf_y = si_y.shape.pdf_position(mi.PositionSample3f(si_y), finite)
+        pdf_y = self._pdf_on_light(si_y, emitter, finite)
         pdf_y *= d2 / dr.maximum(dr.abs_dot(si_y.n, ω), 1e-8)
         ds = dr.zeros(mi.DirectionSample3f)
         ds.d, ds.emitter = ω, emitter
@@ -168,6 +173,16 @@ class Indirect:
         across = dr.norm(dr.cross(self.edges.at(view, leaf, t).tangent, ω))
         density = self.count * pdf / (length * dr.maximum(across, 1e-12))
         return dr.select(active & dr.isfinite(density), density, 0)
+
+    def _pdf_on_light(self, si: Any, emitter: Any, active: Any) -> Any:
+        """Density of a point on an area light, per area."""
+        if not self.plain_shapes:  # a call of all shapes fails if one of them is an instance or a curve
+            pdf = mi.Float(0)
+            for e in self.scene.emitters():
+                if e.get_shape() is not None:
+                    pdf = dr.select(emitter == mi.EmitterPtr(e), dr.rcp(dr.detach(e.get_shape().surface_area())), pdf)
+            return dr.select(active, pdf, 0)
+        return si.shape.pdf_position(mi.PositionSample3f(si), active)
 
     def light_share(self, emitter: Any, active: Any) -> Any:
         """Probability of choosing an emitter."""

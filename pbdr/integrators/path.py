@@ -18,6 +18,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import interact
 from ..scene.tangents import ONCE
 from . import path_terms as terms
 from .path_state import SceneTraits, initial_state
@@ -85,6 +86,7 @@ def trace(
     held = mi.Float(1) if traits.moving and (not primal or record is not None) else None
     walks = translucent and traits.moving and step.follows_walks
     limit = max_depth if segments is None else segments
+    frames = None if primal else traits.frames
     while dr.hint(s.active, max_iterations=traits.most_vertices(max_depth), label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
@@ -96,11 +98,11 @@ def trace(
                 segment, before = terms.attach_entry(s, step.walks)
             else:
                 segment = s.ray
-            si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
+            si = interact(frames, s.pi, segment, mi.RayFlags.All)
             if dr.hint(not primal and traits.moving, mode="scalar"):
                 later = s.depth >= 1
                 if dr.hint(not translucent, mode="scalar"):
-                    before = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, later).p
+                    before = interact(frames, s.pi_prev, s.ray_prev, mi.RayFlags.Minimal, later).p
                 terms.attach_incident_direction(si, before, later & ~s.entered)
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
@@ -205,9 +207,7 @@ def trace(
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):
             if dr.hint(traits.moving, mode="scalar"):
-                si_next = pi_next.compute_surface_interaction(
-                    ray_next, ray_flags=mi.RayFlags.Minimal, active=active_next
-                )
+                si_next = interact(frames, pi_next, ray_next, mi.RayFlags.Minimal, active_next)
             else:
                 si_next = None
             with dr.resume_grad():

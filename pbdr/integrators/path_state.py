@@ -8,6 +8,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import InstanceFrames, all_shapes
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import turns
 from .subsurface_step import SubsurfaceStep
@@ -85,13 +86,14 @@ class SceneTraits:
     A plain class on purpose: Dr.Jit would treat a dataclass as part of the loop state.
     """
 
-    def __init__(self, scene: Any, sensor_moves: bool = False):
+    def __init__(self, scene: Any, sensor_moves: bool = False, forward: bool = False):
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
-        bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
+        bsdfs = [int(s.bsdf().flags()) for s in all_shapes(scene) if s.bsdf() is not None]
         # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
         self.moving = shapes_move(scene) or sensor_moves
+        self.frames = InstanceFrames.of(scene, forward)
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)

@@ -150,7 +150,7 @@ class EdgeIntegrator(PathIntegrator):
         moves, sliding = sensor_moves(sensor), self.sliding_cameras(scene, sensor)
         for k, camera in enumerate(cameras(sensor)):
             guides = self.guides_of(sensor, k)
-            context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding)
+            context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding, forward)
             films[k] = context.film
             samplers = (
                 (secondary_record, context.moving or context.sensor_moves),

@@ -90,6 +90,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         primal = mode == dr.ADMode.Primal
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
+        traits = SceneTraits(scene, ray_tangent is not None, mode == dr.ADMode.Forward)
         value, valid, L, Z, δray, inner = trace(
             mode,
             scene,
@@ -100,7 +101,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             max_depth=self.max_depth,
             rr_depth=self.rr_depth,
             hide_emitters=self.hide_emitters and segments is None,  # only what the sensor sees
-            traits=SceneTraits(scene, ray_tangent is not None),
+            traits=traits,
             replay=(not primal) if replay is None else replay,
             L=L,
             Z=Z,
@@ -113,6 +114,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             entered=False,
             first=first,
         )
+        if mode == dr.ADMode.Backward and traits.frames is not None:
+            traits.frames.flush()
         return value, valid, [], ((L, Z, inner) if primal else δray)
 
     def first_hit(self, scene, ray, active):

@@ -195,7 +195,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         dr.eval(edge, si, hit, n, r, value, active)
     held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
     with dr.resume_grad():
-        material = follow(choice.pi, choice.ray)
+        material = follow(choice.pi, choice.ray, True, ctx.frames)
         p = ctx.receiver_motion(material, si, choice.ray, choice.first, choice.pos, choice.aperture)
         if before is not None:
             p = dr.select(before.entered, material.p, p)

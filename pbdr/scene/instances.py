@@ -26,11 +26,13 @@ class Part:
         index: of the shape, or instance, in ``scene.shapes()``.
         shape: the shape itself.
         instance: the instance, or ``None``.
+        number: of the shape in its group.
     """
 
     index: int
     shape: Any
     instance: Any = None
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -96,7 +98,8 @@ def parts(scene: Any) -> list[Part]:
         if is_instance(shape):
             # The only place where an instance names its group.
             name = re.search(r'name = "(.*)"', str(shape))
-            found += [Part(index, child, shape) for child in known[name.group(1) if name else ""]]
+            children = known[name.group(1) if name else ""]
+            found += [Part(index, child, shape, number) for number, child in enumerate(children)]
         else:
             found.append(Part(index, shape))
     return found
@@ -138,28 +141,38 @@ class InstanceFrames:
 
     def interaction(self, pi: Any, ray: Any, flags: Any, active: Any = True) -> Any:
         """``pi.compute_surface_interaction``, attached to the transforms."""
-        si = pi.compute_surface_interaction(ray, flags, active)
-        on, to_world = self._lanes(pi, mi.Bool(active) & si.is_valid())
+        # One attached call for all lanes: Dr.Jit carries no tangents through one while another hangs on the same parameters.
+        with dr.suspend_grad():
+            held = pi.compute_surface_interaction(dr.detach(ray), flags, active)
+        on, to_world = self._lanes(pi, mi.Bool(active) & held.is_valid())
         to_object = to_world.inverse()
-        local, inner = mi.Ray3f(ray), dr.detach(pi)
-        local.o, local.d = to_object @ ray.o, to_object @ ray.d
-        inner.shape, inner.instance = si.shape, dr.zeros(mi.ShapePtr)  # Embree names the shape of a group by its number
-        own = inner.compute_surface_interaction(local, flags, on)
+        local, inner = mi.Ray3f(ray), mi.PreliminaryIntersection3f(pi)
+        local.o, local.d = dr.select(on, to_object @ ray.o, ray.o), dr.select(on, to_object @ ray.d, ray.d)
+        # Embree names the shape of a group by its number.
+        inner.shape = dr.select(on, held.shape, pi.shape)
+        inner.instance = dr.select(on, dr.zeros(mi.ShapePtr), pi.instance)
+        si = inner.compute_surface_interaction(local, flags, active)
+        si.instance = held.instance
 
-        def take(value: Any, gradient: Any) -> Any:
-            return dr.select(on, dr.replace_grad(value, type(value)(gradient)), value)
+        def take(name: str, moved: Any) -> None:
+            value = getattr(si, name)
+            setattr(si, name, dr.select(on, dr.replace_grad(getattr(held, name), type(value)(moved)), value))
 
-        si.p, si.t, si.uv = take(si.p, to_world @ own.p), take(si.t, own.t), take(si.uv, own.uv)
-        si.n = take(si.n, dr.normalize(to_world @ own.n))
-        si.dp_du, si.dp_dv = take(si.dp_du, to_world @ own.dp_du), take(si.dp_dv, to_world @ own.dp_dv)
+        take("p", to_world @ si.p)
+        take("n", dr.normalize(to_world @ si.n))
+        take("dp_du", to_world @ si.dp_du)
+        take("dp_dv", to_world @ si.dp_dv)
         if (int(flags) & int(mi.RayFlags.ShadingFrame)) != 0:
-            n = mi.Vector3f(dr.normalize(to_world @ own.sh_frame.n))
+            n = mi.Vector3f(dr.normalize(to_world @ si.sh_frame.n))
             u = mi.Vector3f(si.dp_du)
             s = dr.normalize(u - n * dr.dot(n, u))
-            frame = si.sh_frame
-            frame.n, frame.s, frame.t = take(frame.n, n), take(frame.s, s), take(frame.t, dr.cross(n, s))
+            frame = mi.Frame3f(si.sh_frame)
+            for name, moved in (("n", n), ("s", s), ("t", dr.cross(n, s))):
+                v = getattr(frame, name)
+                moved = dr.replace_grad(getattr(held.sh_frame, name), type(v)(moved))
+                setattr(frame, name, dr.select(on, moved, v))
             si.sh_frame = frame
-            si.wi = take(si.wi, si.to_local(-ray.d))
+            take("wi", si.to_local(-ray.d))
         return si
 
     def _lanes(self, pi: Any, active: Any) -> tuple[Any, Any]:
