@@ -14,6 +14,7 @@ import mitsuba as mi
 
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.instances import require_resting_groups
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
 from .film import FilmSide
@@ -152,6 +153,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong."""
         require_followed(scene, sensor)
+        require_resting_groups(scene)
 
     def _forward(self, scene, sensor, seed, spp):
         result = dr.zeros(mi.TensorXf, image_shape(sensor, self))
