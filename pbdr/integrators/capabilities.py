@@ -9,8 +9,8 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
-from ..scene.keys import is_positions
 from ..scene.instances import all_shapes, parts
+from ..scene.keys import is_positions
 from ..scene.shapes import distance_grids, shapes_move
 
 

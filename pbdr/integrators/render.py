@@ -16,6 +16,7 @@ from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.instances import require_resting_groups
 from ..scene.sensors import get_sensor, sensor_moves
+from ..scene.sky import require_renderable
 from ..scene.tangents import settled
 from .film import FilmSide
 from .path import trace
@@ -133,6 +134,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def render(self, scene, sensor=0, seed=0, spp=0, develop=True, evaluate=True):
         """The primal image, a tensor [height, width, channels]."""
+        require_renderable(scene)
         if not develop:
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor)
@@ -152,6 +154,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong."""
+        require_renderable(scene)
         require_followed(scene, sensor)
         require_resting_groups(scene)
 

@@ -46,6 +46,11 @@ def sky_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -
             "The border of the sun and the horizon of a sky that moves are not sampled where they are seen in mirrors,"
             " through smooth glass or behind a mask: give those a small roughness, or remove them."
         )
+    if any(c.sun and c.has_limb for c in moving):
+        warn_once(
+            "The derivative by the place of a sunsky's sun with complex_sun = true has a very large variance, for its"
+            " radiance falls infinitely steep to the rim: set complex_sun = false, which has the same power."
+        )
     primary = integrator.samples(getattr(integrator, "sppp", None), spp, sensor, 1)
     if primary > 0 and not integrator.hide_emitters:
         lanes = OUTLINE * 2 / min(sensor.film().crop_size())
@@ -85,7 +90,7 @@ def _seen(integrator: Any, scene: Any, camera: Any, circle: SkyCircle, seed: Any
         rng = lane_sampler(seed, count)
         aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
         lens, time = camera.lens_point(aperture), _time(camera, rng)
-        axis, cos, sin = circle.place(time)
+        axis, cos, sin = circle.place()
         axis, frame = dr.detach(axis), mi.Frame3f(dr.detach(axis))
         s, c = dr.sincos((dr.arange(mi.Float, count) + rng.next_1d()) * (dr.two_pi / count))
         t, along = frame.to_world(mi.Vector3f(c, s, 0)), frame.to_world(mi.Vector3f(-s, c, 0))
@@ -101,9 +106,9 @@ def _seen(integrator: Any, scene: Any, camera: Any, circle: SkyCircle, seed: Any
         jump = circle.jump(axis, cos, sin, t, ray, active)
         value = dr.select(active, jump * weight * (dr.two_pi / count), 0)
     if sensor_moves(camera.sensor):  # each of its numbers gets its sum by a kernel of its own
-        dr.eval(ω, outward, t, normal, pos, value, active, aperture, time, ray.wavelengths)
+        dr.eval(ω, outward, t, normal, pos, value, active, aperture, ray.wavelengths)
     with dr.resume_grad():
-        now, _, _ = circle.place(time)
+        now, _, _ = circle.place()
         moving = camera.attached()
         moved, _ = moving.project_direction(
             dr.replace_grad(ω, ω + outward * dr.dot(now, t)), moving.lens_point(aperture)
@@ -161,7 +166,7 @@ def _met(ctx: Indirect, circle: SkyCircle, film: Any, seed: Any) -> EdgeRecord:
         if ctx.subsurface is not None:
             visit = ctx.subsurface.visit(si, bsdf, end.entered, mi.Float(0), active)
 
-        axis, cos, sin = circle.place(ray.time)
+        axis, cos, sin = circle.place()
         axis = dr.detach(axis)
         s, c = dr.sincos(dr.two_pi * u_around)
         t = mi.Frame3f(axis).to_world(mi.Vector3f(c, s, 0))
@@ -180,9 +185,9 @@ def _met(ctx: Indirect, circle: SkyCircle, film: Any, seed: Any) -> EdgeRecord:
         value = dr.select(active, value, 0)
 
     # The adjoint takes several kernels: none of them must trace the paths again.
-    dr.eval(pos, value, t, ray.time, ray.wavelengths, active)
+    dr.eval(pos, value, t, ray.wavelengths, active)
     with dr.resume_grad():
-        now, _, _ = circle.place(ray.time)
+        now, _, _ = circle.place()
         speed = dr.dot(now, t)
 
     def learn(worth: Any) -> None:

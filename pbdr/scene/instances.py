@@ -131,6 +131,21 @@ def require_resting_groups(scene: Any) -> None:
                 )
 
 
+def require_no_instances(scene: Any) -> None:
+    """Refuse moving shapes in a scene with instances, for methods that do not know their outlines.
+
+    Raises:
+        UnsupportedError: names parameter and remedy.
+    """
+    for shape in scene.shapes():
+        if is_instance(shape):
+            what = f"Parameter '{shape.id()}.to_world'" if is_attached(shape) else f"Instance '{shape.id()}'"
+            raise UnsupportedError(
+                f"{what}: prb_reparam does not know the outlines of instances, beside which the motion of shapes is shared"
+                " out. Use prb_edge, or load the shape without instancing."
+            )
+
+
 class InstanceFrames:
     """Transforms of the instances that are attached, for use inside loops. A plain class: no loop state.
 

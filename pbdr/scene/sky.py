@@ -8,13 +8,15 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-SKIES = ("SunskyEmitter", "TimedSunskyEmitter")
+from ..core.errors import UnsupportedError
+
+# Parameters on which the place of the sun depends.
 PLACES = ("latitude", "longitude", "timezone", "hour", "minute", "second", "sun_direction")
-PLACES += ("window_start_time", "window_end_time")
 # How far beside a circle its two sides are looked at, as a share of the radius; more where the dot product by which
 # Mitsuba tells that a direction meets the sun cannot resolve that in float32.
 BESIDE, RESOLUTION = 0.02, 4e-7
-ABOVE = 1e-4  # radians, the same beside the horizon
+# Radians, the same beside the horizon, from where radiance rises with the square root of the height.
+ABOVE = 1e-5
 # Radiance of a sun with limb darkening is a polynomial of degree 5 in the cosine between the sun's surface and the ray,
 # which is 0 on the rim: extrapolated from these.
 LIMB = (0.35, 0.48, 0.61, 0.74, 0.87, 1.0)
@@ -32,12 +34,39 @@ def turns(emitter: Any, *places: str) -> bool:
 def has_borders(scene: Any) -> bool:
     """Whether the scene's environment jumps somewhere."""
     sky = scene.environment()
-    return sky is not None and sky.class_name() in SKIES
+    return sky is not None and sky.class_name() == "SunskyEmitter"
+
+
+def require_renderable(scene: Any) -> None:
+    """Refuse what Mitsuba 3.9.1 has, but cannot render.
+
+    Raises:
+        UnsupportedError: names the remedy.
+    """
+    sky = scene.environment()
+    if sky is not None and sky.class_name() == "TimedSunskyEmitter":
+        raise UnsupportedError(
+            f"Emitter '{sky.id()}' (timed_sunsky) evaluates arrays while a loop is recorded, so that no integrator of"
+            " Mitsuba 3.9.1 can render it on LLVM or CUDA: use sunsky, once for each time."
+        )
+
+
+def require_no_borders(scene: Any) -> None:
+    """Refuse moving shapes under a sky that jumps, for methods that move directions.
+
+    Raises:
+        UnsupportedError: names the remedy.
+    """
+    if sky_circles(scene):
+        raise UnsupportedError(
+            f"prb_reparam: a shape moves under the sunsky '{scene.environment().id()}'. The directions of its samples would"
+            " cross the border of the sun and the horizon, which no field of directions knows. Use prb_edge, or an envmap."
+        )
 
 
 @dataclass(frozen=True)
 class SkyCircle:
-    """A circle of directions where a ``sunsky`` or ``timed_sunsky`` jumps.
+    """A circle of directions where a ``sunsky`` jumps.
 
     Attributes:
         sky: the emitter.
@@ -49,7 +78,7 @@ class SkyCircle:
     sun: bool
     moves: bool
 
-    def place(self, time: Any) -> tuple[Any, Any, Any]:
+    def place(self) -> tuple[Any, Any, Any]:
         """(axis, cosine, sine of the angular radius); the axis, a unit Vector3f, is attached inside `dr.resume_grad`."""
         if not self.sun:
             with dr.resume_grad():
@@ -58,12 +87,16 @@ class SkyCircle:
         # Samples (1, v) of the emitter lie on the rim, at the angles (2v - 1) π/4. (Its parameter ``sun_direction``
         # does not tell where the sun is after ``to_world`` has changed.)
         it = dr.zeros(mi.Interaction3f)
-        it.time = time
         a, b, c = (mi.Vector3f(self.sky.sample_direction(it, mi.Point2f(1, v))[0].d) for v in (0.0, 0.5, 1.0))
         root = dr.sqrt(2.0)
         axis = (a + c - b * root) / (2 - root)
         cos = dr.detach(dr.norm(axis))
         return dr.normalize(axis), cos, dr.norm(dr.detach(b) - dr.detach(axis))
+
+    @property
+    def has_limb(self) -> bool:
+        """Whether the sun darkens toward its rim (``complex_sun``; no parameter tells)."""
+        return "Complex sun model = true" in str(self.sky)
 
     def jump(self, axis: Any, cos: Any, sin: Any, t: Any, ray: Any, active: Any) -> Any:
         """Radiance just inside the circle minus that just outside, where it lies in direction ``t`` from its axis.
@@ -81,10 +114,10 @@ class SkyCircle:
             return self.sky.eval(si, active)
 
         if not self.sun:
-            return at(rim - ABOVE) - at(rim + ABOVE)
+            return 2 * at(rim - ABOVE) - at(rim - 4 * ABOVE) - at(rim + ABOVE)
         beside = BESIDE * rim + RESOLUTION / sin
         outside = at(rim + beside)
-        if "Complex sun model = true" not in str(self.sky):
+        if not self.has_limb:
             return at(rim - beside) - outside
         inside = mi.Spectrum(0)
         for j, μ in enumerate(LIMB):

@@ -24,7 +24,9 @@ def settled(scene: Any) -> Iterator[None]:
     """
     with dr.resume_grad():
         params = mi.traverse(scene)
-        attached = {key: params[key] for key in params.keys() if dr.grad_enabled(params[key])}
+        # What is read-only is derived from others.
+        keys = [k for k in params.keys() if not params.flags(k) & mi.ParamFlags.ReadOnly]
+        attached = {key: params[key] for key in keys if dr.grad_enabled(params[key])}
         # Copies of the handles: what is assigned below reaches those of the scene itself.
         kept = {key: type(value)(value) for key, value in attached.items()}
         for key in [k for k in kept if k.endswith("vertex_normals")]:
