@@ -96,6 +96,8 @@ def _finished(result) -> None:
     lines = [f"{v['name']:12s} {v['psnr_initial']:6.1f} -> {v['psnr']:.1f} dB" for v in summary["views"]]
     for key, entry in summary["parameters"].items():
         lines.append(f"{key}: " + ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in entry.items()))
+    if lost := summary.get("not in scene.xml"):
+        lines += ["", f"scene.xml cannot hold {', '.join(lost)}: in values.npz"]
     lines += ["", f"results  {result.folder}", f"report   {result.report}", f"look     pbdr view {result.folder}"]
     panel("Recovered", lines)
 
@@ -123,7 +125,9 @@ def gradcheck(
     scene: Path,
     key: str,
     direction: str = "uniform",
-    integrator: Annotated[str, typer.Option(help="Plugin name; default: the scene's own.")] = "",
+    integrator: Annotated[
+        str, typer.Option(help="Plugin name, with the max_depth of the scene's; default: the scene's own.")
+    ] = "",
     step: float = 0.02,
     spp: int = 256,
     fd_spp: int = 4096,
@@ -139,37 +143,32 @@ def gradcheck(
     from rich.table import Table
 
     from ..plugins import set_variant
-    from ..scene.load import load_file
+    from ..scene.load import accepted, light_paths, load_file
     from ..validation.compare import gradcheck as check
 
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
-    plugin = mi.load_dict({"type": integrator}) if integrator else None
+    plugin = None
+    if integrator:
+        plugin = mi.load_dict({"type": integrator, **accepted(integrator, light_paths(scene, **_definitions(define)))})
     r = check(
         loaded, key, direction, integrator=plugin, step=step, spp=spp, fd_spp=fd_spp, seeds=seeds, required_error=error
     )
-    table = Table(title=f"{r.integrator}: d image / d {r.key} ({r.direction})")
-    for name in (
-        "verdict",
-        "bias",
-        "95 % interval",
-        "pixels with |z| > 4",
-        "forward/backward",
-        "step bias",
-        "variance x CPU s",
-    ):
-        table.add_column(name)
+    # One line each: side by side they would be cut in a terminal of 80 columns.
+    table = Table(title=f"{r.integrator}: d image / d {r.key} ({r.direction})", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column()
     half = 1.96 * r.standard_error
-    table.add_row(
-        f"[{'green' if r.passed else 'red'}]{r.verdict()}[/]",
-        f"{100 * r.bias:+.2f} %",
-        f"{100 * (r.bias - half):+.2f} … {100 * (r.bias + half):+.2f} %",
-        f"{100 * r.outliers:.2f} %",
-        f"{r.mismatch:.1e}",
-        f"{100 * r.step_bias:+.2f} ± {100 * r.step_error:.2f} %",
-        f"{r.variance_time:.3g}",
-    )
+    table.add_row("verdict", f"[{'green' if r.passed else 'red'}]{r.verdict()}[/]")
+    table.add_row("bias", f"{100 * r.bias:+.2f} %")
+    table.add_row("95 % interval", f"{100 * (r.bias - half):+.2f} … {100 * (r.bias + half):+.2f} %")
+    table.add_row("pixels with |z| > 4", f"{100 * r.outliers:.2f} %")
+    table.add_row("forward/backward", f"{r.mismatch:.1e}")
+    table.add_row("step bias", f"{100 * r.step_bias:+.2f} ± {100 * r.step_error:.2f} %")
+    table.add_row("variance x CPU s", f"{r.variance_time:.3g}")
+    for note in r.notes():
+        table.add_row("note", note)
     console.print(table)
     r.save(output)
     console.print(f"Maps and numbers: {output}")

@@ -128,6 +128,7 @@ class SceneEdges:
             faces=line.faces,
             onto=line.onto,
             curved=curved,
+            vague=pick(arc.vague, 0),
             **_shown(curved, arc, line),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.instances import Part, parts
 from .arcs import ArcSet
+from .rounding import is_coarse
 from .segments import MeshTopology, SegmentSet
 
 
@@ -36,6 +37,11 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         moves = part.moves
         if not (moves or statics):
             continue
+        if moves and is_coarse(part.shape):
+            warn_once(
+                f"Shape '{part.name}' lies so far from the origin that single precision rounds its coordinates by more"
+                " than 1 % of its size: image and derivative are rounded, too. Move the scene toward the origin."
+            )
         name = part.shape.class_name()
         if part.shape.is_mesh():
             meshes.append(part)

@@ -12,7 +12,7 @@ from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
 from ..scene.instances import require_no_instances
-from ..scene.sensors import cameras, get_sensor, sensor_moves
+from ..scene.sensors import cameras, get_sensor, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import require_no_borders
 from .boundary import boundary_backward, boundary_forward
@@ -111,12 +111,11 @@ class ReparamIntegrator(PathIntegrator):
 
     def _require(self, scene, sensor):
         super()._require(scene, sensor)
-        if sensor_moves(sensor):
-            raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
         if not shapes_move(scene):
             return
         require_no_borders(scene)
         require_no_instances(scene)
+        require_projection(sensor)
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:

@@ -39,13 +39,14 @@ def sky_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -
     turning = sensor_moves(sensor)
     circles = sky_circles(scene)
     moving = [c for c in circles if c.moves]
+    traits = SceneTraits(scene)
+    if circles and traits.dirac and (moving or turning or traits.moving):
+        warn_once(
+            "The border of the sun and the horizon of a sunsky are not sampled where they are seen in mirrors, through"
+            " smooth glass or behind a mask: give those a small roughness, or use an envmap."
+        )
     if not circles or not (moving or turning):
         return
-    if moving and SceneTraits(scene).dirac:
-        warn_once(
-            "The border of the sun and the horizon of a sky that moves are not sampled where they are seen in mirrors,"
-            " through smooth glass or behind a mask: give those a small roughness, or remove them."
-        )
     if any(c.sun and c.has_limb for c in moving):
         warn_once(
             "The derivative by the place of a sunsky's sun with complex_sun = true has a very large variance, for its"

@@ -112,25 +112,6 @@ def all_shapes(scene: Any) -> list[Any]:
     return own + [s for children in groups(scene).values() for s in children]
 
 
-def require_resting_groups(scene: Any) -> None:
-    """Refuse shapes that are attached inside of a group.
-
-    Mitsuba's derivative goes through a call within a call there: backward it is wrong (half of it for two instances), or
-    Dr.Jit ends the process.
-
-    Raises:
-        UnsupportedError: names parameter and remedy.
-    """
-    for name, children in groups(scene).items():
-        for child in children:
-            if child.parameters_grad_enabled():
-                raise UnsupportedError(
-                    f"Shape '{child.id()}' of the shapegroup '{name}' is attached to the AD graph: its derivative through"
-                    " instances is not known to be right. Attach the to_world of instances instead, or load the shape"
-                    " without instancing."
-                )
-
-
 def require_no_instances(scene: Any) -> None:
     """Refuse moving shapes in a scene with instances, for methods that do not know their outlines.
 
