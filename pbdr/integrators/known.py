@@ -65,8 +65,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
     },
     **{
-        sky: dict.fromkeys(SUN, GEOMETRY) | {"turbidity": CONTINUOUS}
-        for sky in ("SunskyEmitter", "TimedSunskyEmitter")
+        sky: dict.fromkeys(SUN, GEOMETRY) | {"turbidity": CONTINUOUS} for sky in ("SunskyEmitter", "TimedSunskyEmitter")
     },
 }
 OF_SENSORS = (
