@@ -13,6 +13,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import interact
 from .path_terms import attach_incident_direction
 
 LONGEST = 6  # Dirac lobes in a row whose directions are followed
@@ -75,7 +76,7 @@ def shifted(links: list[Link], new: Link, active: Any = True) -> list[Link]:
 
 
 def led_segment(
-    ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any
+    ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
 ) -> tuple[Any, Any, Any]:
     """(segment ``ray``, point before, Bool), attached; Bool: a Dirac lobe leads it.
 
@@ -83,6 +84,7 @@ def led_segment(
         depth: UInt32, number of the vertex that it leads to.
         links: vertices before that one, the last one first; one where no Dirac lobe can turn: only its point is looked at.
         sensor: `SensorRay` or `CameraRay` if the sensor moves, or ``None``.
+        frames: `InstanceFrames` if instances move, or ``None``.
     """
     segment = ray if sensor is None else sensor.attach(ray, depth == 0)
     if not links:
@@ -91,9 +93,9 @@ def led_segment(
     later = active & (depth >= 1)
     if not more:
         start = link.ray if sensor is None else sensor.attach(link.ray, depth == 1)
-        before = link.pi.compute_surface_interaction(start, mi.RayFlags.Minimal, later)
+        before = interact(frames, link.pi, start, mi.RayFlags.Minimal, later)
         return segment, before.p, mi.Bool(False)
-    before, _ = led_vertex(link.pi, link.ray, depth - 1, more, sensor, context, later)
+    before, _ = led_vertex(link.pi, link.ray, depth - 1, more, sensor, context, later, frames)
     turned = later & link.delta
     bs, _ = before.bsdf().sample(context, before, link.u1, link.u2, turned)
     o, d = dr.replace_grad(ray.o, before.p), dr.replace_grad(ray.d, before.to_world(bs.wo))
@@ -103,11 +105,11 @@ def led_segment(
 
 
 def led_vertex(
-    pi: Any, ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any
+    pi: Any, ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
 ) -> tuple[Any, Any]:
     """(SurfaceInteraction3f of the hit ``pi`` of ``ray``, point before), attached; arguments as of `led_segment`."""
-    segment, before, turned = led_segment(ray, depth, links, sensor, context, active)
-    si = pi.compute_surface_interaction(segment, mi.RayFlags.All, active)
+    segment, before, turned = led_segment(ray, depth, links, sensor, context, active, frames)
+    si = interact(frames, pi, segment, mi.RayFlags.All, active)
     if links:
         attach_incident_direction(si, before, active & (depth >= 1) & ~turned)
     return si, before

@@ -205,7 +205,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         dr.eval(edge, si, hit, n, r, value, active)
     held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
     with dr.resume_grad():
-        material = follow(choice.pi, choice.ray)
+        material = follow(choice.pi, choice.ray, True, ctx.frames)
         line = choice.ray
         if not choice.links:  # else it is part of the slide
             line = ctx.led(line, choice.depth, [], choice.pos, choice.aperture)

@@ -48,7 +48,8 @@ def _empty(ray: Any) -> Chain:
 
 
 def _sign(signature: Any, si: Any, bs: Any) -> Any:
-    return (signature * 31 + dr.reinterpret_array(mi.UInt32, si.shape)) * 31 + bs.sampled_component
+    shape = dr.reinterpret_array(mi.UInt32, si.shape) + 8191 * dr.reinterpret_array(mi.UInt32, si.instance)
+    return (signature * 31 + shape) * 31 + bs.sampled_component
 
 
 @dr.syntax
