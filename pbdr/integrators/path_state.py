@@ -9,7 +9,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..bsdfs.lobes import PERTURBING, Lobes, contains
-from ..scene.instances import InstanceFrames, all_shapes
+from ..scene.instances import InstanceFrames, all_shapes, parts
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import turns
 from .led_segments import LONGEST, Link
