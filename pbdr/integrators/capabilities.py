@@ -10,6 +10,7 @@ import mitsuba as mi
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.attached import Parameter, attached, parameter
 from ..scene.keys import is_positions
+from ..scene.shapes import materials
 from .known import CAMERA, CONTINUOUS, FIELD, GEOMETRY, Refusal, needs
 
 
@@ -277,7 +278,7 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
             " directions follows: their motion is missing from the derivative. prb_edge samples them."
         )
-    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in scene.shapes()):
+    if any(mi.has_flag(b.flags(), mi.BSDFFlags.Delta) for b in materials(scene)):
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."

@@ -36,6 +36,10 @@ GROUP = Refusal(
     "the outlines of what is in a shapegroup are not listed",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
+TABLES = Refusal(
+    "Mitsuba holds what its tables of transmitted light depend on fixed",
+    "Use a principled BSDF, whose roughness and eta have derivatives, or detach it",
+)
 UNMARKED = Refusal("Mitsuba does not mark it as differentiable", "Detach it")
 UNKNOWN = Refusal("it is not among the parameters whose derivative is known to be right", "Detach it")
 
@@ -54,6 +58,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
     "BSplineCurve": {"control_points": CURVE},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
+    "RoughPlastic": {"alpha": TABLES, "eta": TABLES},
     "PointLight": {"position": GEOMETRY},
     **{
         light: {"to_world": GEOMETRY}

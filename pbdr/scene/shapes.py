@@ -26,6 +26,14 @@ def shapes_move(scene: Any) -> bool:
         return bool(scene.shapes_grad_enabled()) or any(dr.grad_enabled(g) for g in distance_grids(scene))
 
 
+def materials(scene: Any) -> list[Any]:
+    """The BSDF of each shape, of those in instances, too."""
+    shapes = scene.shapes()
+    if any(s.class_name() == "Instance" for s in shapes):  # which do not give away what they show
+        shapes = [node for node in mi.traverse(scene).hierarchy if isinstance(node, mi.Shape)]
+    return [s.bsdf() for s in shapes if s.bsdf() is not None]
+
+
 def translucent_shapes(scene: Any) -> list[Any]:
     """Shapes with the `subsurface` material."""
     return [s for s in scene.shapes() if type(s.bsdf()).__name__ == "Subsurface" and hasattr(s.bsdf(), "profile_at")]
