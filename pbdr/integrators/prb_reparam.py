@@ -15,6 +15,7 @@ from ..scene.sensors import cameras, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
+from .film import FilmSide
 from .film_field import FilmField
 from .incident import IncidentRadiance
 from .path_state import PathRecord, SceneTraits
@@ -110,6 +111,7 @@ class ReparamIntegrator(PathIntegrator):
         if not shapes_move(scene):
             return
         require_projection(sensor)
+        FilmSide(sensor)  # refuses films whose channels it does not know
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:

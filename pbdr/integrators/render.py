@@ -12,11 +12,13 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..bsdfs.lobes import Lobes, require_separable
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.attached import others_at_rest
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
+from ..scene.shapes import materials
 from ..scene.tangents import settled
 from .capabilities import require_alone, require_known, warn_of_media
 from .film import FilmSide
@@ -172,7 +174,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
-        require_known(self, scene, sensor)
+        if require_known(self, scene, sensor):
+            for bsdf in Lobes(materials(scene)).blends:
+                require_separable(bsdf)
         require_followed(scene, sensor)
 
     def _forward(self, scene, sensor, seed, spp):

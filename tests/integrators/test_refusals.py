@@ -311,6 +311,20 @@ def test_what_is_known_is_not_refused():
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_what_is_refused_inside_of_a_loop_is_refused_before_it(kind, mode):
+    """One line, not "dr.while_loop(): encountered an exception"."""
+    bumps = {"type": "bitmap", "bitmap": mi.Bitmap(np.full((4, 4, 3), 0.5, np.float32)), "raw": True}
+    blend = {"type": "blendbsdf", "weight": 0.5, "a": {"type": "plastic"}, "b": {"type": "diffuse"}}
+    scene = world(shape={**BALL, "bsdf": {"type": "normalmap", "normalmap": bumps, "blend": blend}})
+    params = mi.traverse(scene)
+    key = next(k for k in params.keys() if k.endswith("weight.value"))
+    x = attach(params, key)
+    with pytest.raises(errors.UnsupportedError, match="inside the blendbsdf"):
+        differentiate(scene, x, params, integrator_of(kind), mode)
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
 def test_dirac_lobes_in_a_shapegroup(mode):
     """Traits of a scene count the materials of instances: the tint of a mirror has the derivative that it has outside."""
     mirror = {**BALL, "bsdf": {"type": "conductor", "specular_reflectance": {"type": "rgb", "value": 0.6}}}
