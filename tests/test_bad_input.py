@@ -342,7 +342,7 @@ def test_derivatives(refuse, tmp_path):
         },
     }
     for title, key, words in (
-        ("control points of a curve", "hair.control_points", ["BSplineCurve", "vertex_positions"]),
+        ("control points of a curve", "hair.control_points", ["lacks curves", "prb_reparam"]),
         ("participating medium", "ball.interior_medium.albedo.value.value", "prbvolpath"),
         ("distance field that moves", "field.to_world", "grid"),
         ("shape in a shapegroup", "group.inner.vertex_positions", "instances"),

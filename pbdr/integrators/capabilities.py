@@ -9,9 +9,10 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.attached import Parameter, attached, parameter
+from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
-from ..scene.shapes import materials
-from .known import CAMERA, CONTINUOUS, FIELD, GEOMETRY, Refusal, needs
+from ..scene.shapes import shapes_move
+from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Capabilities:
         volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
+        curves: control points of a ``bsplinecurve``, without what its ends uncover.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -43,6 +45,7 @@ class Capabilities:
     volumes: bool = False
     camera: bool = False
     distance_fields: bool = False
+    curves: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -71,6 +74,7 @@ REPARAM = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     distance_fields=True,
+    curves=True,
     sensors=PROJECTIVE,
 )
 NOTHING = Capabilities(continuous=False)
@@ -171,7 +175,7 @@ def _lacking(key: str, integrator: Any, wanted: tuple[str, ...]) -> str | None:
     text = (
         f"Parameter '{key}': the gradient of {plugin_name(integrator)} would be biased, it lacks"
         f" {' and '.join(x.replace('_', ' ') for x in lacking)}. Use [integrator] type ="
-        f' "{"prb_reparam" if wanted == FIELD else "prb_edge"}", or detach the parameter.'
+        f' "{"prb_reparam" if wanted in (FIELD, CURVES) else "prb_edge"}", or detach the parameter.'
     )
     if getattr(integrator, "capabilities", None) is None and _class(integrator) not in NAMES:
         fields_ = ", ".join(f"{x}=True" for x in lacking)
@@ -252,17 +256,18 @@ def warn_of_media(integrator: Any, scene: Any) -> None:
 def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights_move: bool) -> None:
     """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
     delta, rough = [], False
-    for shape in scene.shapes():
+    for shape in all_shapes(scene):
         flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    if delta and (sensor_moves or any(s.parameters_grad_enabled() for s in delta)):
+    moves = sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)
+    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
-            " them is missing: give them a small roughness (alpha = 0.01) instead."
+            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
+            " of them have no derivative: use small area lights."
         )
-    if delta and rough and max_depth > 3 and scene.shapes_grad_enabled():
+    if delta and rough and max_depth > 3 and shapes_move(scene):
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
@@ -278,7 +283,7 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
             " directions follows: their motion is missing from the derivative. prb_edge samples them."
         )
-    if any(mi.has_flag(b.flags(), mi.BSDFFlags.Delta) for b in materials(scene)):
+    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in all_shapes(scene)):
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
@@ -287,5 +292,6 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
     if curve is not None:
         warn_once(
             f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
-            " moves behind them is missing."
+            " moves there or behind them is missing, that of radii has been found up to 4 % too small. Let curves end where"
+            " nobody sees it."
         )

@@ -17,6 +17,7 @@ CONTINUOUS = ("continuous",)
 GEOMETRY = ("moving_geometry", "primary_visibility")
 CAMERA = ("camera",)
 FIELD = ("distance_fields",)
+CURVES = ("curves",)
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Refusal:
 
 
 TO_MESH = "Convert the shape to a mesh and take its vertex_positions, or detach the parameter"
-CURVE = Refusal("the outlines and ends of curves are not listed", TO_MESH)
+CURVE = Refusal("Mitsuba does not attach how its surface moves", f"Take a bsplinecurve with prb_reparam. {TO_MESH}")
 OPAQUE = Refusal("ellipsoids are rendered as opaque surfaces", "Use Mitsuba's volprim_rf_basic, or detach it")
 ELLIPSOIDS = Refusal("the outlines of ellipsoids are not listed, nor does Mitsuba attach how they turn", TO_MESH)
 MEDIUM = Refusal("participating media are left out of the image", "Use Mitsuba's prbvolpath, or detach it")
 GROUP = Refusal(
-    "the outlines of what is in a shapegroup are not listed",
+    "Mitsuba's derivative through a shapegroup, a call within a call, is wrong",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
 TABLES = Refusal(
@@ -55,7 +56,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         ),
     },
     "LinearCurve": {"control_points": CURVE},
-    "BSplineCurve": {"control_points": CURVE},
+    "BSplineCurve": {"control_points": CURVES},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "RoughPlastic": {"alpha": TABLES, "eta": TABLES},
@@ -64,8 +65,10 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         light: {"to_world": GEOMETRY}
         for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
     },
-    "SunskyEmitter": dict.fromkeys(SUN, GEOMETRY) | dict.fromkeys(("turbidity", "albedo"), CONTINUOUS),
-    "TimedSunskyEmitter": dict.fromkeys(SUN, GEOMETRY),
+    **{
+        sky: dict.fromkeys(SUN, GEOMETRY) | dict.fromkeys(("turbidity", "albedo"), CONTINUOUS)
+        for sky in ("SunskyEmitter", "TimedSunskyEmitter")
+    },
 }
 OF_SENSORS = (
     "to_world", "x_fov", "principal_point_offset_x", "principal_point_offset_y", "aperture_radius", "focus_distance",
@@ -78,7 +81,8 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
-    if rule == GEOMETRY and any(node.class_name() == "ShapeGroupPlugin" for node in p.above):
+    in_group = any(node.class_name().startswith("ShapeGroup") for node in p.above)
+    if in_group and (rule == GEOMETRY or isinstance(p.node, mi.Shape)):
         return GROUP
     return rule
 

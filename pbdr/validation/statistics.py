@@ -21,7 +21,7 @@ class Reference:
     Attributes:
         step: their half width h.
         images: of step h.
-        halves: of step h/2, with the seeds that they are numbered by.
+        halves: of step h/2, with the seeds that they are numbered by; none: nothing is extrapolated.
     """
 
     step: float
@@ -97,7 +97,7 @@ def difference(ours: list[np.ndarray], reference: Reference, mask: np.ndarray, t
     value, without = p.differences()
     value, jackknife = value / total, (n - 1) ** 2 / n * (without / total).var(ddof=1)
     parts = [(g.var(ddof=1) / len(g), len(g) - 1), (jackknife, n - 1)]
-    change, error = mean_and_error(p.change / total)
+    change, error = mean_and_error(p.change / total) if len(p.change) > 1 else (0.0, 0.0)
     if abs(change) > SIGNIFICANT * error:
         value += RICHARDSON * change
         parts.append(((RICHARDSON * error) ** 2, len(p.change) - 1))

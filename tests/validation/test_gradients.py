@@ -27,7 +27,7 @@ OUTLINES = [
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
-    "camera_rotate", "own_horizon", "bend_horizon",
+    "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
 ]  # fmt: skip
 
 
