@@ -336,13 +336,16 @@ def test_derivatives(refuse, tmp_path):
         "ball": {"type": "sphere", "bsdf": {"type": "null"}, "interior": {"type": "homogeneous"}},
         "group": {"type": "shapegroup", "inner": {"type": "cube"}},
         "one": {"type": "instance", "ref": {"type": "ref", "id": "group"}},
-        "sun": {"type": "sunsky"},
+        "field": {
+            "type": "sdfgrid",
+            "grid": mi.TensorXf(np.mgrid[0:3, 0:3, 0:3][0, ..., None].astype(np.float32) - 0.7),
+        },
     }
     for title, key, words in (
-        ("control points of a curve", "hair.control_points", ["BSplineCurve", "vertex_positions"]),
+        ("control points of a curve", "hair.control_points", ["lacks curves", "prb_reparam"]),
         ("participating medium", "ball.interior_medium.albedo.value.value", "prbvolpath"),
+        ("distance field that moves", "field.to_world", "grid"),
         ("shape in a shapegroup", "group.inner.vertex_positions", "instances"),
-        ("parameter that Mitsuba does not mark", "sun.turbidity", "does not mark it"),
     ):
         scene = mi.load_dict({"type": "scene", "sensor": {"type": "perspective"}, **objects})
         params = attached_by(scene, key)[0]
@@ -369,13 +372,14 @@ def test_integrators_without_visibility(refuse, kind):
     )
 
 
-def test_gradcheck_of_what_has_no_derivative(refuse):
+def test_gradcheck_of_what_has_no_derivative(refuse, tmp_path):
+    (tmp_path / "hair.txt").write_text("-1 0 0 0.2\n1 0.3 0 0.3\n")
     bitmap = {"type": "bitmap", "bitmap": mi.Bitmap(np.ones((4, 4, 3), np.float32)), "raw": True}
     scene = mi.load_dict(
         {
             "type": "scene",
             "plate": {"type": "rectangle", "bsdf": {"type": "diffuse", "reflectance": bitmap}},
-            "sun": {"type": "sunsky"},
+            "hair": {"type": "linearcurve", "filename": str(tmp_path / "hair.txt")},
             "sensor": {"type": "perspective", "film": {"type": "hdrfilm", "width": 8, "height": 8}},
             "integrator": {"type": "prb_edge"},
         }
@@ -386,9 +390,9 @@ def test_gradcheck_of_what_has_no_derivative(refuse):
         lambda: gradcheck(scene, "plate.bsdf.reflectance.to_uv", "rotate"),
     )
     refuse(
-        "gradcheck: unmarked parameter",
-        "'sun.turbidity'",
-        lambda: gradcheck(scene, "sun.turbidity", "uniform"),
+        "gradcheck: control points of a curve",
+        "'hair.control_points'",
+        lambda: gradcheck(scene, "hair.control_points", "uniform"),
         pbdr.UnsupportedError,
     )
 

@@ -93,6 +93,22 @@ def _has(bsdf: Any, flag: Any) -> bool:
     return mi.has_flag(bsdf.flags(), flag)
 
 
+def require_separable(bsdf: Any) -> None:
+    """Refuse a mixture whose Dirac lobes `Lobes` cannot tell apart.
+
+    Raises:
+        UnsupportedError: names the plugins, and how to nest them instead.
+    """
+    kind, parts = bsdf.class_name(), [p for p in children(bsdf).values() if isinstance(p, mi.BSDF)]
+    if kind in PERTURBING and any(contains(p, ("BlendBSDF",)) and contains(p, DECIDING) for p in parts):
+        raise UnsupportedError(
+            f"a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
+            f" {kind.lower()} inside the blendbsdf instead, around each part."
+        )
+    for part in parts:
+        require_separable(part)
+
+
 def _chosen(bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> Any:
     """P of the lobe that ``u1`` chooses."""
     kind, parts = bsdf.class_name(), children(bsdf)
@@ -110,12 +126,7 @@ def _chosen(bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> 
         return _of_side(parts, si, lambda part, si, on: _chosen(part, context, si, u1, u2, on), active)
     if kind in PERTURBING:
         (nested,) = (p for p in parts.values() if isinstance(p, mi.BSDF))
-        if contains(nested, ("BlendBSDF",)):
-            if contains(nested, DECIDING):
-                raise UnsupportedError(
-                    f"a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
-                    f" {kind.lower()} inside the blendbsdf instead, around each part."
-                )
+        if contains(nested, ("BlendBSDF",)):  # without the parts that `require_separable` refuses
             return _chosen(nested, context, si, u1, u2, active)
     return mi.BSDFPtr(bsdf).sample(context, si, u1, u2, active)[0].pdf
 

@@ -12,7 +12,7 @@ from ..scene.attached import Parameter, attached, parameter
 from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
 from ..scene.shapes import shapes_move
-from .known import CAMERA, CONTINUOUS, FIELD, GEOMETRY, Refusal, needs
+from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Capabilities:
         volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
+        curves: control points of a ``bsplinecurve``, without what its ends uncover.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -44,6 +45,7 @@ class Capabilities:
     volumes: bool = False
     camera: bool = False
     distance_fields: bool = False
+    curves: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -72,6 +74,7 @@ REPARAM = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     distance_fields=True,
+    curves=True,
     sensors=PROJECTIVE,
 )
 NOTHING = Capabilities(continuous=False)
@@ -172,7 +175,7 @@ def _lacking(key: str, integrator: Any, wanted: tuple[str, ...]) -> str | None:
     text = (
         f"Parameter '{key}': the gradient of {plugin_name(integrator)} would be biased, it lacks"
         f" {' and '.join(x.replace('_', ' ') for x in lacking)}. Use [integrator] type ="
-        f' "{"prb_reparam" if wanted == FIELD else "prb_edge"}", or detach the parameter.'
+        f' "{"prb_reparam" if wanted in (FIELD, CURVES) else "prb_edge"}", or detach the parameter.'
     )
     if getattr(integrator, "capabilities", None) is None and _class(integrator) not in NAMES:
         fields_ = ", ".join(f"{x}=True" for x in lacking)
@@ -289,5 +292,6 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
     if curve is not None:
         warn_once(
             f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
-            " moves behind them is missing."
+            " moves there or behind them is missing, that of radii has been found up to 4 % too small. Let curves end where"
+            " nobody sees it."
         )

@@ -17,6 +17,7 @@ CONTINUOUS = ("continuous",)
 GEOMETRY = ("moving_geometry", "primary_visibility")
 CAMERA = ("camera",)
 FIELD = ("distance_fields",)
+CURVES = ("curves",)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Refusal:
 
 
 TO_MESH = "Convert the shape to a mesh and take its vertex_positions, or detach the parameter"
-CURVE = Refusal("the outlines and ends of curves are not listed", TO_MESH)
+CURVE = Refusal("Mitsuba does not attach how its surface moves", f"Take a bsplinecurve with prb_reparam. {TO_MESH}")
 OPAQUE = Refusal("ellipsoids are rendered as opaque surfaces", "Use Mitsuba's volprim_rf_basic, or detach it")
 ELLIPSOIDS = Refusal("the outlines of ellipsoids are not listed, nor does Mitsuba attach how they turn", TO_MESH)
 MEDIUM = Refusal("participating media are left out of the image", "Use Mitsuba's prbvolpath, or detach it")
@@ -55,7 +56,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         ),
     },
     "LinearCurve": {"control_points": CURVE},
-    "BSplineCurve": {"control_points": CURVE},
+    "BSplineCurve": {"control_points": CURVES},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "RoughPlastic": {"alpha": TABLES, "eta": TABLES},
@@ -98,8 +99,6 @@ def _rule(p: Parameter) -> tuple[str, ...] | Refusal:
         return UNMARKED
     if isinstance(p.node, mi.Mesh) and p.name == "vertex_positions":
         return GEOMETRY
-    if p.above and p.above[0].class_name() == "SunskyEmitter":  # albedo
-        return CONTINUOUS
     if not p.marked:
         return UNMARKED
     surface = isinstance(p.node, mi.BSDF | mi.Texture | mi.Volume | mi.Emitter | mi.Mesh)

@@ -14,6 +14,7 @@ from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, warn_of_missing_terms
+from .film import FilmSide
 from .indirect import Indirect
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
@@ -44,8 +45,9 @@ class EdgeIntegrator(PathIntegrator):
 
     What it cannot do: mirrors and smooth glass that move, or that a moving sensor looks into; outlines
     that rough surfaces see by way of them (caustics); intersections of interpenetrating surfaces;
-    nearest-neighbour textures; the border of a projector's image; outlines of instances, curves and
-    `sdfgrid`. Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
+    nearest-neighbour textures; the border of a projector's image; outlines of curves and
+    `sdfgrid`; see `known` for what is refused.
+    Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 
     capabilities = EDGE
@@ -66,6 +68,7 @@ class EdgeIntegrator(PathIntegrator):
         primary, indirect = (self.samples(own, 1, sensor, k) > 0 for k, own in ((1, self.sppp), (2, self.sppi)))
         if (seen and primary) or ((seen or lights) and indirect and self.max_depth != 1):
             require_projection(sensor)
+            FilmSide(sensor)  # refuses films whose channels it does not know
 
     def _forward(self, scene, sensor, seed, spp):
         result = super()._forward(scene, sensor, seed, spp)

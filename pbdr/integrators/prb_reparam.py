@@ -18,6 +18,7 @@ from ..scene.sky import require_no_borders
 from .boundary import boundary_backward, boundary_forward
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
+from .film import FilmSide
 from .film_field import FilmField
 from .incident import IncidentRadiance
 from .path_state import PathRecord, SceneTraits
@@ -116,6 +117,7 @@ class ReparamIntegrator(PathIntegrator):
         require_no_borders(scene)
         require_no_instances(scene)
         require_projection(sensor)
+        FilmSide(sensor)  # refuses films whose channels it does not know
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:
