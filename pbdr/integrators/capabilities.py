@@ -30,6 +30,7 @@ class Capabilities:
         volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
+        instances: transforms of the instances of shape groups.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -44,6 +45,7 @@ class Capabilities:
     volumes: bool = False
     camera: bool = False
     distance_fields: bool = False
+    instances: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -63,6 +65,7 @@ EDGE = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     camera=True,
+    instances=True,
     sensors=PROJECTIVE,
 )
 REPARAM = Capabilities(
