@@ -89,7 +89,8 @@ turning_map("envmap_over_metal", "rotate_y", lambda: {"type": "roughconductor", 
 
 
 def tilted() -> Any:
-    return T().translate([0.2, 0.4, 0]).rotate([1, 2, 0.5], 35)
+    # A unit vector as axis: else Mitsuba's matrix is no rotation, and its normals are not those of the surface.
+    return T().translate([0.2, 0.4, 0]).rotate([2 / 3, 2 / 3, 1 / 3], 35)
 
 
 def instance(to_world: Any) -> dict:
