@@ -44,8 +44,9 @@ class EdgeIntegrator(PathIntegrator):
 
     What it cannot do: mirrors and smooth glass that move, or that a moving sensor looks into; outlines
     that rough surfaces see by way of them (caustics); intersections of interpenetrating surfaces;
-    nearest-neighbour textures; the border of a projector's image; outlines of instances, curves and
-    `sdfgrid`. Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
+    nearest-neighbour textures; the border of a projector's image; the sun and the horizon of a `sunsky` seen in
+    mirrors; shapes inside of groups; outlines of curves and `sdfgrid`.
+    Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 
     capabilities = EDGE
