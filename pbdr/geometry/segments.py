@@ -12,15 +12,15 @@ import numpy as np
 from ..scene.instances import Part
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
-from .rounding import extent
+from .rounding import STRIP, spawn_height
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
 SMOOTH = 0.5  # of the same with interpolated normals; there it falls with the power 1.5 of the sine
 SEAM = 0.5  # of an edge where texture coordinates or normals jump
-# From an edge onto a face: share of the face, and of the position at most. Radiance varies faster
-# where normals are interpolated, and what it gains on many faces is no jump.
-ONTO_FLAT, ONTO_SMOOTH, ONTO_MOST = 1e-2, 1e-3, 1e-4
+# From an edge onto a face: share of the face. Radiance varies faster where normals are interpolated, and what it gains
+# on many faces is no jump.
+ONTO_FLAT, ONTO_SMOOTH = 1e-2, 1e-3
 
 
 class SegmentSet:
@@ -165,7 +165,7 @@ class SegmentSet:
         shape, odd, _, flat = self._flags(row)
         faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
-        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), ONTO_MOST * extent(p)
+        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), STRIP * spawn_height(p)
         owner, shown = dr.gather(mi.ShapePtr, scene.shapes_dr(), shape), {}
         if self.topology.children is not None:
             child, number = dr.gather(mi.Vector2u, self.topology.children, row)

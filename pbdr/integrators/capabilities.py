@@ -125,6 +125,11 @@ def plugin_name(integrator: Any) -> str:
     return NAMES.get(_class(integrator), _class(integrator))
 
 
+def is_of_pbdr(integrator: Any) -> bool:
+    """Whether it is `prb_edge` or `prb_reparam`, whose derivatives are right or refused."""
+    return getattr(integrator, "capabilities", None) in (EDGE, REPARAM)
+
+
 def capabilities(integrator: Any) -> Capabilities:
     """The record of an integrator: its attribute ``capabilities``, else what is known of Mitsuba's.
 
@@ -256,10 +261,11 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    if delta and (sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)):
+    moves = sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)
+    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
-            " them is missing: give them a small roughness (alpha = 0.01) instead."
+            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
+            " of them have no derivative: use small area lights."
         )
     if delta and rough and max_depth > 3 and shapes_move(scene):
         warn_once(
@@ -281,4 +287,10 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
+    if curve is not None:
+        warn_once(
+            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
+            " moves behind them is missing."
         )

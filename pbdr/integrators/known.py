@@ -67,7 +67,8 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
     },
     **{
-        sky: dict.fromkeys(SUN, GEOMETRY) | {"turbidity": CONTINUOUS} for sky in ("SunskyEmitter", "TimedSunskyEmitter")
+        sky: dict.fromkeys(SUN, GEOMETRY) | dict.fromkeys(("turbidity", "albedo"), CONTINUOUS)
+        for sky in ("SunskyEmitter", "TimedSunskyEmitter")
     },
 }
 OF_SENSORS = (
@@ -89,6 +90,8 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
 
 def _rule(p: Parameter) -> tuple[str, ...] | Refusal:
     known = RULES.get(p.plugin, {}).get(p.name)
+    if known is None and isinstance(p.node, mi.Texture) and p.above:  # what is said of a texture is said of its numbers
+        known = RULES.get(p.above[0].class_name(), {}).get(p.key.split(".")[-2])
     if known is not None:
         return known
     if isinstance(p.node, mi.Sensor):

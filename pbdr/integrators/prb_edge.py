@@ -125,7 +125,8 @@ class EdgeIntegrator(PathIntegrator):
         """Samplers of discontinuities, one after the other."""
         yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
-        if not seen and not lights:
+        turned = SceneTraits(scene).chains_move
+        if not (seen or lights or turned):
             return
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
@@ -156,7 +157,7 @@ class EdgeIntegrator(PathIntegrator):
             context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding, forward)
             films[k] = context.film
             samplers = (
-                (secondary_record, context.moving or context.sensor_moves),
+                (secondary_record, context.moving or context.sensor_moves or context.chains_move),
                 (shadow_record, context.lights),
                 (specular_record, context.chains),
             )
@@ -168,5 +169,5 @@ class EdgeIntegrator(PathIntegrator):
                 record = sampler(context, stream)
                 with dr.resume_grad():
                     attached = dr.grad_enabled(record.speed)
-                if attached:
+                if attached or record.slide is not None:
                     yield record

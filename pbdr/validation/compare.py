@@ -14,8 +14,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..integrators.capabilities import plugin_name, require_unbiased
-from ..integrators.render import PathIntegrator
+from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
 from ..scene.sensors import get_sensor
 from .finite_difference import backward_derivative, central_difference, forward_derivative
 from .kinks import means_over_the_step
@@ -89,6 +88,10 @@ class GradcheckReport:
     def notes(self) -> list[str]:
         """What the numbers alone do not say, a line each."""
         notes = []
+        if "reference" in self.images and not self.images["reference"].any():
+            notes.append(
+                "The reference is 0 everywhere: the parameter does not change this image, which tells nothing of others."
+            )
         if self.tail_share > HEAVY:
             notes.append(
                 f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
@@ -158,14 +161,14 @@ def gradcheck(
     sensor = get_sensor(scene, sensor)
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
-    if isinstance(integrator, PathIntegrator):  # of others the bias is what is asked for
+    if is_of_pbdr(integrator):  # of others the bias is what is asked for
         require_unbiased(integrator, move.key, params)
     try:
         fd = _converged_differences(scene, move, reference, sensor, fd_spp, step, seeds)
         ours, cpu = _derivatives(scene, move, integrator, sensor, spp, seeds)
         mismatch = _mismatch(scene, move, integrator, sensor, spp, np.mean(fd.images, 0))
         masks = regions_of(np.ones_like(fd.images[0]))
-        total = Projection(fd, masks[0]).total or 1.0
+        total = Projection(ours, fd, masks[0]).total or 1.0
         found, kinked = [difference(ours, fd, mask, total) for mask in masks], False
         if any(abs(d.z) > Z_LIMIT for d in found) and found[0].error <= required_error:
 

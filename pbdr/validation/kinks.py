@@ -35,13 +35,13 @@ def means_over_the_step(
         whole: what was found for that.
     """
     h, seeds = reference.step, len(ours)
-    p = Projection(reference, masks[0])
-    total = p.total or 1.0
+    total = Projection([], reference, masks[0]).total or 1.0
     few = range(min(4, seeds))
+    here = Projection([ours[k] for k in few], reference, masks[0]).estimates
     apart = []
     for side in (-1, 1):
         near = [derivative(side * NEAR * h, k) for k in few]  # the same random numbers as at 0
-        apart.append(abs(np.mean(p.of(near) - p.of([ours[k] for k in few])) / total))
+        apart.append(abs(np.mean(Projection(near, reference, masks[0]).estimates - here) / total))
     if min(apart) > BELONGS * abs(whole.value):
         return None
     means = []
