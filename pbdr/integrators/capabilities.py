@@ -31,6 +31,7 @@ class Capabilities:
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
         curves: control points of a ``bsplinecurve``, without what its ends uncover.
+        instances: transforms of the instances of shape groups.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -46,6 +47,7 @@ class Capabilities:
     camera: bool = False
     distance_fields: bool = False
     curves: bool = False
+    instances: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -65,6 +67,7 @@ EDGE = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     camera=True,
+    instances=True,
     sensors=PROJECTIVE,
 )
 REPARAM = Capabilities(

@@ -15,6 +15,7 @@ from ..scene.sensors import KINDS
 
 CONTINUOUS = ("continuous",)
 GEOMETRY = ("moving_geometry", "primary_visibility")
+INSTANCE = (*GEOMETRY, "instances")
 CAMERA = ("camera",)
 FIELD = ("distance_fields",)
 CURVES = ("curves",)
@@ -48,7 +49,8 @@ SUN = ("to_world", "sun_direction", "latitude", "longitude", "timezone", "hour",
 SUN += ("window_start_time", "window_end_time")
 # Class name of the plugin -> parameter -> needs, or `Refusal`. Unmarked parameters are here because pbdr differentiates them.
 RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
-    **{shape: {"to_world": GEOMETRY} for shape in ("Rectangle", "Sphere", "Disk", "Cylinder", "Instance")},
+    **{shape: {"to_world": GEOMETRY} for shape in ("Rectangle", "Sphere", "Disk", "Cylinder")},
+    "Instance": {"to_world": INSTANCE},
     "SDFGrid": {
         "grid": FIELD,
         "to_world": Refusal(

@@ -43,10 +43,9 @@ class EdgeIntegrator(PathIntegrator):
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
-    What it cannot do: mirrors and smooth glass that move, or that a moving sensor looks into; outlines
-    that rough surfaces see by way of them (caustics); intersections of interpenetrating surfaces;
-    nearest-neighbour textures; the border of a projector's image; outlines of curves and
-    `sdfgrid`; see `known` for what is refused.
+    What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); intersections of interpenetrating surfaces;
+    the border of a projector's image; the sun and the horizon of a `sunsky` seen in
+    mirrors; shapes inside of groups; outlines of curves and `sdfgrid`; see `known` for what is refused.
     Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 

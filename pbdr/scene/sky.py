@@ -22,6 +22,9 @@ ABOVE = 1e-5
 LIMB = (0.35, 0.48, 0.61, 0.74, 0.87, 1.0)
 
 
+_limbs: dict[int, bool] = {}
+
+
 def turns(emitter: Any, *places: str) -> bool:
     """Whether one of these parameters of an emitter is attached to the AD graph."""
     if emitter is None:
@@ -95,8 +98,12 @@ class SkyCircle:
 
     @property
     def has_limb(self) -> bool:
-        """Whether the sun darkens toward its rim (``complex_sun``; no parameter tells)."""
-        return "Complex sun model = true" in str(self.sky)
+        """Whether the sun darkens toward its rim (``complex_sun``; only its text tells)."""
+        try:
+            _limbs[id(self.sky)] = "Complex sun model = true" in str(self.sky)
+        except RuntimeError:  # the text reads values, which `dr.freeze` cannot record: as it was before
+            return _limbs.get(id(self.sky), True)  # what is extrapolated is right for an even sun, too
+        return _limbs[id(self.sky)]
 
     def jump(self, axis: Any, cos: Any, sin: Any, t: Any, ray: Any, active: Any) -> Any:
         """Radiance just inside the circle minus that just outside, where it lies in direction ``t`` from its axis.

@@ -1,0 +1,116 @@
+"""Derivatives of skies that turn and of instances, and kinks that `gradcheck` looks at twice."""
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+
+from pbdr.validation.cases import CASES
+from pbdr.validation.compare import gradcheck
+from pbdr.validation.kinks import means_over_the_step
+from pbdr.validation.perturbation import Perturbation
+from pbdr.validation.statistics import Reference, difference, regions_of
+
+
+@pytest.mark.parametrize("name", ["sun_direction", "envmap_rotate_x", "instance_translate_x"])
+def test_quick(name):
+    c = CASES[name]
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth})
+    report = gradcheck(
+        c.scene(),
+        c.key,
+        c.direction,
+        integrator=integrator,
+        step=c.step,
+        spp=64,
+        fd_spp=576,
+        seeds=8,
+        required_error=0.04,
+    )
+    assert not report.significant, report
+    assert report.conclusive, report
+    assert report.mismatch < 1e-3, report
+
+
+@pytest.mark.parametrize("name", ["sun_direction", "envmap_rotate_x"])
+def test_reparam_under_skies_that_turn(name):
+    c = CASES[name]
+    integrator = mi.load_dict({"type": "prb_reparam", "max_depth": c.max_depth})
+    report = gradcheck(
+        c.scene(),
+        c.key,
+        c.direction,
+        integrator=integrator,
+        step=c.step,
+        spp=64,
+        fd_spp=576,
+        seeds=8,
+        required_error=0.04,
+    )
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("name", ["sun_direction", "instance_translate_x"])
+def test_modes_of_mi_render(name):
+    """`mi.render` differentiates in the middle of a traversal; forward and backward have the same samples."""
+    c = CASES[name]
+    scene, integrator = c.scene(), mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth})
+    move = Perturbation(mi.traverse(scene), c.key, c.direction)
+
+    def image():
+        θ = mi.Float(0)
+        dr.enable_grad(θ)
+        move.set(θ)
+        integrator.forget()
+        return θ, mi.render(scene, move.params, integrator=integrator, seed=3, spp=8)
+
+    θ, seen = image()
+    dr.set_grad(θ, 1)
+    forward = float(np.asarray(dr.forward_to(seen)).sum())
+    θ, seen = image()
+    dr.backward(dr.sum(seen, axis=None))
+    assert forward == pytest.approx(float(dr.grad(θ)[0]), rel=2e-4)
+
+
+# ------------------------------------------------------------------------------ kinks
+
+
+def looked_at_twice(slope, seeds=8, h=0.1):
+    """Of an image whose derivative is ``slope(θ)``, with a little noise."""
+    rng = np.random.default_rng(1)
+    pattern = rng.uniform(0.5, 1, (4, 4, 1))
+    noise = rng.normal(0, 1e-3, (seeds, 4, 4, 1))
+    fine = np.mean([slope(h * x) for x in np.linspace(-1, 1, 2001)])
+    images = [pattern * fine + 1e-3 * rng.normal(size=pattern.shape) for _ in range(seeds)]
+    reference = Reference(h, images, dict(enumerate(images)))
+
+    def derivative(θ, k):
+        return pattern * slope(θ) + noise[k]
+
+    ours = [derivative(0.0, k) for k in range(seeds)]
+    masks = regions_of(np.ones((4, 4, 1)))
+    whole = difference(ours, reference, masks[0], float((np.mean(images, 0) ** 2).sum()))
+    return whole, means_over_the_step(derivative, ours, reference, masks, whole)
+
+
+def test_a_kink_is_no_bias():
+    whole, means = looked_at_twice(lambda θ: 1.0 if θ <= 0.001 else 1.3)
+    assert whole.value < -0.1 and abs(whole.z) > 5
+    assert means is not None and all(abs(d.z) < 3.3 for d in means)
+
+
+def test_a_bias_stays_one():
+    """Everywhere by 10 %, or at 0 alone."""
+    rng = np.random.default_rng(2)
+    pattern = rng.uniform(0.5, 1, (4, 4, 1))
+    images = [pattern + 1e-3 * rng.normal(size=pattern.shape) for _ in range(8)]
+    reference = Reference(0.1, images, dict(enumerate(images)))
+    masks = regions_of(np.ones((4, 4, 1)))
+
+    def look(derivative):
+        ours = [derivative(0.0, k) for k in range(8)]
+        whole = difference(ours, reference, masks[0], float((pattern**2).sum()))
+        return means_over_the_step(derivative, ours, reference, masks, whole)
+
+    assert abs(look(lambda θ, k: 0.9 * pattern + 1e-3 * k)[0].z) > 5
+    assert look(lambda θ, k: (0.2 if θ == 0 else 1.0) * pattern + 1e-3 * k) is None
