@@ -30,6 +30,7 @@ class Capabilities:
         volumes: participating media.
         camera: derivatives with respect to the sensor.
         distance_fields: shapes given by the grid of an ``sdfgrid``.
+        rough_coats: roughness and index of refraction of a ``roughplastic``.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -44,6 +45,7 @@ class Capabilities:
     volumes: bool = False
     camera: bool = False
     distance_fields: bool = False
+    rough_coats: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -63,6 +65,7 @@ EDGE = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     camera=True,
+    rough_coats=True,
     sensors=PROJECTIVE,
 )
 REPARAM = Capabilities(
@@ -72,6 +75,7 @@ REPARAM = Capabilities(
     subsurface=True,
     subsurface_geometry=True,
     distance_fields=True,
+    rough_coats=True,
     sensors=PROJECTIVE,
 )
 NOTHING = Capabilities(continuous=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import mitsuba as mi
 
+from ..bsdfs import rough_plastic
 from ..scene.attached import Parameter
 from ..scene.sensors import KINDS
 
@@ -17,6 +18,7 @@ CONTINUOUS = ("continuous",)
 GEOMETRY = ("moving_geometry", "primary_visibility")
 CAMERA = ("camera",)
 FIELD = ("distance_fields",)
+COAT = ("rough_coats",)
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,7 @@ GROUP = Refusal(
     "Mitsuba's derivative through a shapegroup, a call within a call, is wrong",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
-TABLES = Refusal(
-    "Mitsuba holds what its tables of transmitted light depend on fixed",
-    "Use a principled BSDF, whose roughness and eta have derivatives, or detach it",
-)
+TABLES = Refusal(rough_plastic.REASON, rough_plastic.REMEDY)
 UNMARKED = Refusal("Mitsuba does not mark it as differentiable", "Detach it")
 UNKNOWN = Refusal("it is not among the parameters whose derivative is known to be right", "Detach it")
 
@@ -58,7 +57,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
     "BSplineCurve": {"control_points": CURVE},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
-    "RoughPlastic": {"alpha": TABLES, "eta": TABLES},
+    "RoughPlastic": dict.fromkeys(rough_plastic.NAMES, COAT),
     "PointLight": {"position": GEOMETRY},
     **{
         light: {"to_world": GEOMETRY}
@@ -80,6 +79,8 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
+    if rule == COAT and any(isinstance(node, mi.BSDF) and node.class_name() != "TwoSidedBRDF" for node in p.above):
+        return TABLES
     in_group = any(node.class_name().startswith("ShapeGroup") for node in p.above)
     if in_group and (rule == GEOMETRY or isinstance(p.node, mi.Shape)):
         return GROUP

@@ -12,9 +12,11 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..bsdfs.rough_plastic import require_reached
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.attached import others_at_rest
+from ..scene.instances import all_shapes
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
@@ -178,6 +180,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         require_known(self, scene, sensor)
+        require_reached([s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None])
         require_renderable(scene)
         require_followed(scene, sensor)
 
