@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import mitsuba as mi
 
-from ..bsdfs import rough_plastic
+from ..bsdfs import names
 from ..scene.attached import Parameter
 from ..scene.sensors import KINDS
 
@@ -38,7 +38,7 @@ GROUP = Refusal(
     "Mitsuba's derivative through a shapegroup, a call within a call, is wrong",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
-TABLES = Refusal(rough_plastic.REASON, rough_plastic.REMEDY)
+TABLES = Refusal(names.REASON, names.REMEDY)
 UNMARKED = Refusal("Mitsuba does not mark it as differentiable", "Detach it")
 UNKNOWN = Refusal("it is not among the parameters whose derivative is known to be right", "Detach it")
 
@@ -57,7 +57,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
     "BSplineCurve": {"control_points": CURVE},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
-    "RoughPlastic": dict.fromkeys(rough_plastic.NAMES, COAT),
+    "RoughPlastic": dict.fromkeys(names.COAT, COAT),
     "PointLight": {"position": GEOMETRY},
     **{
         light: {"to_world": GEOMETRY}
