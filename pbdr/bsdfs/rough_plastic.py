@@ -12,10 +12,10 @@ Here both are made again, by the same quadrature over visible normals m,
 
 with ω at the cosine μ, refracted to ω_t or reflected to ω_r. Source: Mitsuba's plugin.
 
-With respect to α the normals are held and their density D moves: E_m[X] is ∫ X D dm / ∫ D dm up to a factor that α leaves alone, and
-X is smooth in α. Normals that move with α would pass the critical angle of total reflection, where F has an infinite slope that no
-quadrature gets right. With respect to η, F itself has that slope; there differences of the integral, over a step that is long
-against what a node at that angle is worth, are ten times closer. Outside (where η > 1) nothing is totally reflected.
+From outside (where η > 1) nothing is totally reflected, and T is differentiated as it stands. Elsewhere F has an infinite slope at the
+critical angle, which no quadrature gets right. There normals are held with respect to α and their density D moves: E_m[X] is
+∫ X D dm / ∫ D dm up to a factor that α leaves alone, and X is smooth in α. With respect to η, F itself has that slope: differences of
+the integral are taken, over a step that is long against what a node at that angle is worth; they are ten times closer.
 """
 
 from __future__ import annotations
@@ -108,9 +108,10 @@ class _Coat:
         R = [internal_reflectance(self.kind, *held, INSIDE), mi.Float(0), mi.Float(0)]
         for k in self.attached:
             along = _difference if k == 1 else _slope
-            R[1 + k] = along(lambda *x: internal_reflectance(self.kind, *x, INSIDE), held, k)
+            inside = INSIDE if k == 1 else KINKED
+            R[1 + k] = along(lambda *x, n=inside: internal_reflectance(self.kind, *x, n), held, k)
             along = _slope if self.denser else along
-            T[1 + k] = along(lambda *x: transmittance(self.kind, *x, nodes), held, k)
+            T[1 + k] = along(lambda *x: transmittance(self.kind, *x, nodes, self.denser), held, k)
         self.T, self.R = dr.ravel(mi.Vector3f(T)), mi.Vector3f(R)
         dr.eval(self.T, self.R)
 
@@ -138,15 +139,16 @@ class _Coat:
         return dr.lerp(low, high, x - index)
 
 
-def transmittance(kind: Any, alpha: Any, eta: Any, nodes: int) -> Any:
+def transmittance(kind: Any, alpha: Any, eta: Any, nodes: int, follows: bool = True) -> Any:
     """Float of width 64: T at the cosines k / 63 (the first is 10⁻⁶).
 
     Args:
         kind: mi.MicrofacetType.
         alpha, eta: Float of width 1, roughness and relative index of refraction.
         nodes: Gauss-Legendre nodes along each axis of the unit square.
+        follows: derivatives move normals with ``alpha``; else they are held, and their density moves.
     """
-    wi, m, mean, distribution = _normals(kind, alpha, nodes)
+    wi, m, mean, distribution = _normals(kind, alpha, nodes, follows)
     F, cos_t, _, eta_ti = mi.fresnel(dr.dot(wi, m), eta)
     wo = mi.refract(wi, m, cos_t, eta_ti)
     return mean(dr.select(wo.z < 0, distribution.smith_g1(wo, m) * (1 - F), 0))
@@ -154,7 +156,7 @@ def transmittance(kind: Any, alpha: Any, eta: Any, nodes: int) -> Any:
 
 def internal_reflectance(kind: Any, alpha: Any, eta: Any, nodes: int) -> Any:
     """Float of width 1: R, see `transmittance`."""
-    wi, m, mean, distribution = _normals(kind, alpha, nodes)
+    wi, m, mean, distribution = _normals(kind, alpha, nodes, follows=False)
     wo = mi.reflect(wi, m)
     F = mi.fresnel(dr.dot(wi, m), dr.rcp(eta))[0]
     thrown = mean(dr.select(wo.z > 0, distribution.smith_g1(wo, m) * F, 0))
@@ -165,7 +167,7 @@ def _cosines(k: Any) -> Any:
     return dr.maximum(mi.Float(k) / (COSINES - 1), 1e-6)
 
 
-def _normals(kind: Any, alpha: Any, nodes: int) -> tuple[Any, Any, Any, Any]:
+def _normals(kind: Any, alpha: Any, nodes: int, follows: bool) -> tuple[Any, Any, Any, Any]:
     """(directions, visible normals m there, function that returns E_m of its argument at each cosine, distribution)."""
     x, w = gauss_legendre(nodes)
     lane = dr.arange(mi.UInt32, COSINES * nodes * nodes)
@@ -173,12 +175,13 @@ def _normals(kind: Any, alpha: Any, nodes: int) -> tuple[Any, Any, Any, Any]:
     mu = _cosines(lane // (nodes * nodes))
     wi = mi.Vector3f(dr.sqrt(1 - mu * mu), 0, mu)
     distribution = mi.MicrofacetDistribution(kind, alpha, True)
-    m, _ = mi.MicrofacetDistribution(kind, dr.detach(alpha), True).sample(
+    m, _ = mi.MicrofacetDistribution(kind, alpha if follows else dr.detach(alpha), True).sample(
         wi, mi.Point2f(dr.gather(mi.Float, x, i), dr.gather(mi.Float, x, j))
     )
-    m = mi.Normal3f(dr.detach(m))
-    D = distribution.eval(m)
-    weight = dr.gather(mi.Float, w, i) * dr.gather(mi.Float, w, j) * dr.relative_grad(dr.select(D > 0, D, 1))
+    weight = dr.gather(mi.Float, w, i) * dr.gather(mi.Float, w, j)
+    if not follows:
+        D = distribution.eval(m)
+        weight *= dr.relative_grad(dr.select(D > 0, D, 1))
 
     def mean(value: Any) -> Any:
         return dr.block_sum(weight * value, nodes * nodes) / dr.block_sum(weight, nodes * nodes)
