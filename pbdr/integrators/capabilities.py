@@ -32,6 +32,7 @@ class Capabilities:
         distance_fields: shapes given by the grid of an ``sdfgrid``.
         curves: control points of a ``bsplinecurve``, without what its ends uncover.
         instances: transforms of the instances of shape groups.
+        rough_coats: roughness and index of refraction of a ``roughplastic``.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -48,6 +49,7 @@ class Capabilities:
     distance_fields: bool = False
     curves: bool = False
     instances: bool = False
+    rough_coats: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -68,6 +70,7 @@ EDGE = Capabilities(
     subsurface_geometry=True,
     camera=True,
     instances=True,
+    rough_coats=True,
     sensors=PROJECTIVE,
 )
 REPARAM = Capabilities(
@@ -78,6 +81,7 @@ REPARAM = Capabilities(
     subsurface_geometry=True,
     distance_fields=True,
     curves=True,
+    rough_coats=True,
     sensors=PROJECTIVE,
 )
 NOTHING = Capabilities(continuous=False)

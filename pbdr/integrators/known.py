@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import mitsuba as mi
 
+from ..bsdfs import names
 from ..scene.attached import Parameter
 from ..scene.sensors import KINDS
 
@@ -19,6 +20,7 @@ INSTANCE = (*GEOMETRY, "instances")
 CAMERA = ("camera",)
 FIELD = ("distance_fields",)
 CURVES = ("curves",)
+COAT = ("rough_coats",)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,7 @@ GROUP = Refusal(
     "Mitsuba's derivative through a shapegroup, a call within a call, is wrong",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
-TABLES = Refusal(
-    "Mitsuba holds what its tables of transmitted light depend on fixed",
-    "Use a principled BSDF, whose roughness and eta have derivatives, or detach it",
-)
+TABLES = Refusal(names.REASON, names.REMEDY)
 UNMARKED = Refusal("Mitsuba does not mark it as differentiable", "Detach it")
 UNKNOWN = Refusal("it is not among the parameters whose derivative is known to be right", "Detach it")
 
@@ -61,7 +60,7 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
     "BSplineCurve": {"control_points": CURVES},
     "Ellipsoids": {"data": ELLIPSOIDS, "opacities": OPAQUE},
     "EllipsoidsMesh": {"data": ELLIPSOIDS, "opacities": OPAQUE},
-    "RoughPlastic": {"alpha": TABLES, "eta": TABLES},
+    "RoughPlastic": dict.fromkeys(names.COAT, COAT),
     "PointLight": {"position": GEOMETRY},
     **{
         light: {"to_world": GEOMETRY}
@@ -83,6 +82,8 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
+    if rule == COAT and any(isinstance(node, mi.BSDF) and node.class_name() != "TwoSidedBRDF" for node in p.above):
+        return TABLES
     in_group = any(node.class_name().startswith("ShapeGroup") for node in p.above)
     if in_group and (rule == GEOMETRY or isinstance(p.node, mi.Shape)):
         return GROUP

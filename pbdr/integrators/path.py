@@ -92,6 +92,8 @@ def trace(
     walks = translucent and traits.moving and step.follows_walks
     limit = max_depth if segments is None else segments
     zero = dr.opaque(mi.Float, 0) if mode == dr.ADMode.Forward else None
+    if dr.hint(not primal and traits.plastics is not None, mode="scalar"):
+        traits.plastics.prepare()
     while dr.hint(s.active, max_iterations=traits.most_vertices(max_depth), label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
@@ -147,6 +149,8 @@ def trace(
             with dr.resume_grad():
                 ds, em_weight = terms.attach_emitter_sample(scene, si, ds, em_weight, u_em, traits, active_em)
                 f_em, pdf_em = bsdf.eval_pdf(context, si, si.to_local(ds.d), active_em)
+                if dr.hint(traits.plastics is not None, mode="scalar"):
+                    f_em += traits.plastics.missing(bsdf, si, si.to_local(ds.d), active_em)
                 if dr.hint(translucent, mode="scalar"):
                     f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
                 mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
@@ -220,6 +224,8 @@ def trace(
             with dr.resume_grad():
                 wo = terms.scattered_direction(si, ray_next, si_next, traits.moving)
                 f = bsdf.eval(context, si, wo, active_next)
+                if dr.hint(traits.plastics is not None, mode="scalar"):
+                    f += traits.plastics.missing(bsdf, si, wo, active_next)
                 if dr.hint(translucent, mode="scalar"):
                     f, _ = visit.evaluate(wo, f, mi.Float(1))
                     left = (s.pi, s.ray) if traits.moving else None

@@ -9,6 +9,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..bsdfs.lobes import PERTURBING, Lobes, contains
+from ..bsdfs.rough_plastic import RoughPlastics
 from ..scene.instances import InstanceFrames, all_shapes, parts
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import turns
@@ -114,6 +115,7 @@ class SceneTraits:
         shapes = [s for s in all_shapes(scene) if s.bsdf() is not None]
         materials = [s.bsdf() for s in shapes]
         self.lobes = Lobes(materials)
+        self.plastics = RoughPlastics.of(materials)
         dirac = [s for s in shapes if int(s.bsdf().flags()) & int(mi.BSDFFlags.Delta)]
         with dr.resume_grad():
             perturbed = [s.bsdf() for s in dirac if contains(s.bsdf(), PERTURBING)]

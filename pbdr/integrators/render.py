@@ -13,6 +13,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..bsdfs.lobes import Lobes, require_separable
+from ..bsdfs.rough_plastic import require_reached
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.attached import others_at_rest
@@ -180,7 +181,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         if require_known(self, scene, sensor):
-            for bsdf in Lobes([s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]).blends:
+            materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
+            require_reached(materials)
+            for bsdf in Lobes(materials).blends:
                 require_separable(bsdf)
         require_renderable(scene)
         require_followed(scene, sensor)

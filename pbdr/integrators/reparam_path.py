@@ -59,6 +59,7 @@ class ReparameterizedPath:
     @dr.syntax
     def forward(self, ray, record, o, d):
         """δL for the tangents (o, d) of ``ray`` and those of the scene's parameters."""
+        self._prepare()
         radiance = self._radiance(record)
         δL = mi.Spectrum(0)
         o, d = mi.Vector3f(o), mi.Vector3f(d)
@@ -80,6 +81,7 @@ class ReparameterizedPath:
     @dr.syntax
     def backward(self, ray, record, δL):
         """Add the gradient for the adjoint radiance ``δL`` to the scene's parameters; adjoint of ``ray``."""
+        self._prepare()
         L = mi.Spectrum(0)
         δo, δd = mi.Vector3f(0), mi.Vector3f(0)
         k = mi.UInt32(record.count)
@@ -98,6 +100,11 @@ class ReparameterizedPath:
             δd += δd_now
             L = v.row.own + v.row.weight * L
         return δo, δd
+
+    def _prepare(self):
+        """What cannot be made within a loop."""
+        if self.traits.plastics is not None:
+            self.traits.plastics.prepare()
 
     @dr.syntax
     def _radiance(self, record):
@@ -265,6 +272,8 @@ class ReparameterizedPath:
         direction, weight = self._emitter(v, si, g.e)
         wo = si.to_local(direction)
         f, pdf = v.bsdf.eval_pdf(self.context, si, wo, v.active_em)
+        if self.traits.plastics is not None:
+            f += self.traits.plastics.missing(v.bsdf, si, wo, v.active_em)
         if self.step is not None:
             visit = self.step.visit(si, v.bsdf, v.entered, v.row.u1, v.active_em | ~v.last)
             f, pdf = visit.evaluate(wo, f, pdf)
@@ -275,6 +284,8 @@ class ReparameterizedPath:
         go = ~v.last
         wo = si.to_local(g.w)
         f = v.bsdf.eval(self.context, si, wo, go)
+        if self.traits.plastics is not None:
+            f += self.traits.plastics.missing(v.bsdf, si, wo, go)
         if self.step is not None:
             f, _ = visit.evaluate(wo, f, mi.Float(1))
         g.turned = mi.Vector3f(0, 0, 1)

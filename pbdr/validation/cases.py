@@ -273,4 +273,4 @@ def shading_normals():
     return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
-from . import dirac_cases, indirect_cases, silhouette_cases, sky_cases, translucent_cases  # noqa: E402, F401 (they register)
+from . import coat_cases, dirac_cases, indirect_cases, silhouette_cases, sky_cases, translucent_cases  # noqa: E402, F401 (they register)

@@ -18,7 +18,14 @@ CONTINUOUS = [
     "albedo_zero", "alpha", "mirror_tint", "environment_map", "plane_under_projector", "rotating_plane",
     "textured_emitter",
 ]  # fmt: skip
-DIRAC = ["plastic_colour", "blend_with_mirror", "normal_map_on_mirror", "mirror_turns", "opacity_alpha"]
+DIRAC = [
+    "plastic_colour",
+    "beckmann_coat_eta",
+    "blend_with_mirror",
+    "normal_map_on_mirror",
+    "mirror_turns",
+    "opacity_alpha",
+]
 # One convex object each: nothing but its outline changes, so the indirect boundary is left out.
 OUTLINES = [
     "sphere_scale", "cylinder_rotate", "cube_translate_x", "flat_mesh_scale", "seamed_mesh_translate_x",
