@@ -15,6 +15,7 @@ from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
 from .indirect import Indirect
+from .jumps.samplers import jump_records
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -129,6 +130,7 @@ class EdgeIntegrator(PathIntegrator):
             lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
                 yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
+                yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
             films: dict = {}  # of each camera, the same in all passes

@@ -1,0 +1,152 @@
+"""Jumps inside surfaces that the sensor sees: checkerboards, nearest-neighbour bitmaps, perturbed normals that turn over.
+
+Where g, a function of what is seen at film position s, passes an integer,
+
+    dI/dθ ⊃ ∫ k(s) [L(s - εn) - L(s + εn)] v dl,    n = ∇_s g / |∇_s g|,    v = -(∂g/∂θ) / |∇_s g|,
+
+with ∂g/∂θ at a held film position. The curves are found by random segments (`search`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ...sampling.discrete import DeviceDistribution
+from ...sampling.lattice import lattice
+from ...sampling.paired import lane_sampler, paired_sampler
+from ...scene.sensors import sensor_moves
+from ..boundary import EdgeRecord
+from .levels import Levels
+from .search import Crossing, choose, find_crossing, find_root
+
+LENGTH = 0.5  # of a segment in pixels
+APART = 2e-5  # difference of g between a jump and each of its two sides, at least
+OFFSET = 4e-7  # their distance, share of the film side, at least
+
+
+@dataclass
+class FilmSegment:
+    """A segment on the film, with what a sensor needs to look through it.
+
+    Attributes:
+        start: Point2f, in pixels.
+        direction: Vector2f, unit.
+        aperture: Point2f. time, wavelength: Float.
+    """
+
+    start: Any
+    direction: Any
+    aperture: Any
+    time: Any
+    wavelength: Any
+
+
+class FilmView:
+    """What is seen from the points of a segment."""
+
+    def __init__(self, integrator: Any, scene: Any, camera: Any, segment: FilmSegment):
+        self.integrator, self.scene, self.camera, self.segment = integrator, scene, camera, segment
+
+    def pos(self, t: Any, w: Any) -> Any:
+        d = self.segment.direction
+        return mi.Point2f(self.segment.start + d * t + mi.Vector2f(-d.y, d.x) * w)
+
+    def ray(self, t: Any, w: Any, camera: Any = None) -> tuple[Any, Any]:
+        s = self.segment
+        return (camera or self.camera).ray(self.pos(t, w), s.time, s.wavelength, s.aperture)
+
+    def hit(self, t: Any, w: Any, active: Any) -> Any:
+        return self.integrator.first_hit(self.scene, self.ray(t, w)[0], active)
+
+    def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
+        return hit.compute_surface_interaction(self.ray(t, w)[0], mi.RayFlags.All, active)
+
+
+def seen_record(integrator: Any, scene: Any, camera: Any, levels: Levels, seed: Any, spp: int, count: int) -> EdgeRecord:
+    """Sample the jumps that one camera sees: two lanes per sample.
+
+    Args:
+        spp: segments per pixel.
+        count: samples.
+    """
+    with dr.suspend_grad():
+        segment, crossing, weight = _search(integrator, scene, camera, levels, seed, spp)
+        distribution = DeviceDistribution(weight)
+        rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
+        index, pmf, _ = distribution.sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
+        c = dr.gather(Crossing, crossing, index)
+        view = FilmView(integrator, scene, camera, dr.gather(FilmSegment, segment, index))
+        δ = mi.Float(LENGTH)
+        active = pmf > 0
+        root = find_root(levels, view, c, view.hit(c.a, mi.Float(0), active).shape, δ, active)
+        slope = dr.hypot(root.along, root.across)
+        worth = dr.gather(mi.Float, weight, index) * 2 * dr.abs(root.along) / (slope * pmf * count)
+        found = root.found & camera.inside(view.pos(root.t, mi.Float(0)))
+        found &= dr.isfinite(worth)
+        dr.eval(root, view.segment, c, worth, slope, found)
+
+        lane = dr.arange(mi.UInt32, 2 * count)
+        i = lane >> 1
+        sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
+        view.segment = dr.gather(FilmSegment, view.segment, i)
+        c, worth, slope, found = (dr.gather(type(x), x, i) for x in (c, worth, slope, found))
+        root = dr.gather(type(root), root, i)
+        # One ray on each side.
+        apart = dr.maximum(APART * (1 + dr.abs(c.level)) / slope, OFFSET * max(camera.size))
+        side = -sign * apart / slope
+        ray, ray_weight = view.ray(root.t + root.along * side, root.across * side)
+        hit = integrator.first_hit(scene, ray, found)
+        active = _both(found & (hit.shape == root.hit.shape), lane)
+        L, valid, _, _ = integrator.sample(
+            dr.ADMode.Primal, scene, paired_sampler(mi.sample_tea_32(seed, mi.UInt32(3))[1], count), ray, active, first_hit=hit
+        )
+        factor = sign * worth
+        value = dr.select(active, L * ray_weight * factor, 0)
+        alpha = dr.select(active & valid, factor, 0)
+        zero = mi.Float(0)
+        pos = view.pos(root.t, zero)
+    if sensor_moves(camera.sensor):  # each of its numbers gets its sum by a kernel of its own
+        dr.eval(root, view.segment, c, value, alpha, active, slope, ray.wavelengths)
+    with dr.resume_grad():
+        moving = camera.attached() if sensor_moves(camera.sensor) else camera
+        line, _ = view.ray(root.t, zero, moving)
+        si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
+        speed = -choose(levels.values(si, root.hit.shape), c.slot) / slope
+        speed = dr.select(active, speed, 0)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
+
+
+def _both(found: Any, lane: Any) -> Any:
+    """Bool: so it is on both sides of a sample."""
+    dr.eval(found)
+    return found & dr.gather(mi.Bool, found, lane ^ 1)
+
+
+def _search(integrator, scene, camera, levels, seed, spp):
+    """One segment per lane: (`FilmSegment`, `Crossing`, Float weight per length of curve)."""
+    low, high = camera.window()
+    low, high = low - LENGTH, high + LENGTH
+    area = (high.x - low.x) * (high.y - low.y)
+    count = max(64, int(spp * float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)))
+    rng = lane_sampler(seed, count)
+    u_x, u_y, u_turn = lattice(dr.arange(mi.UInt32, count), 3, seed)
+    sin, cos = dr.sincos(dr.two_pi * u_turn)
+    time = mi.Float(camera.sensor.shutter_open())
+    if camera.sensor.shutter_open_time() > 0:
+        time += rng.next_1d() * camera.sensor.shutter_open_time()
+    segment = FilmSegment(
+        start=mi.Point2f(low.x + u_x * (high.x - low.x), low.y + u_y * (high.y - low.y)),
+        direction=mi.Vector2f(cos, sin),
+        aperture=rng.next_2d() if camera.kind == "thinlens" else dr.full(mi.Point2f, 0.5, count),
+        time=time + dr.zeros(mi.Float, count),
+        wavelength=rng.next_1d() if mi.is_spectral else dr.zeros(mi.Float, count),
+    )
+    view = FilmView(integrator, scene, camera, segment)
+    crossing = find_crossing(levels, view, mi.Float(LENGTH), rng, dr.full(mi.Bool, True, count))
+    weight = crossing.times * (area / (LENGTH * count))
+    dr.eval(segment, crossing, weight)
+    return segment, crossing, weight
