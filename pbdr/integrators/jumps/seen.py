@@ -16,6 +16,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ...sampling.discrete import DeviceDistribution
+from ...sampling.film_guide import FilmGuide, FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
 from ...scene.sensors import sensor_moves
@@ -24,6 +25,10 @@ from .levels import Levels
 from .search import Crossing, choose, find_crossing, find_root
 
 LENGTH = 0.5  # of a segment in pixels
+SEGMENTS = 2  # per sample of a pixel
+PILOTS, MOST_PILOTS = 4, 1 << 18  # per pixel: segments that only tell where there are jumps; in all
+MOST_CELLS = 256  # along one axis of the film, for what they tell
+UNIFORM = 0.25  # share of segments that ignore it
 APART = 2e-5  # difference of g between a jump and each of its two sides, at least
 OFFSET = 4e-7  # their distance, share of the film side, at least
 
@@ -130,23 +135,49 @@ def _search(integrator, scene, camera, levels, seed, spp):
     """One segment per lane: (`FilmSegment`, `Crossing`, Float weight per length of curve)."""
     low, high = camera.window()
     low, high = low - LENGTH, high + LENGTH
-    area = (high.x - low.x) * (high.y - low.y)
-    count = max(64, int(spp * float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)))
+    pixels = float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)
+    guide = FilmGuide.over([float(n) + 2 * (camera.border + LENGTH) for n in camera.size], MOST_CELLS)
+    even = dr.full(mi.Float, 1 / (guide.columns * guide.rows), guide.columns * guide.rows)
+    film = FilmSampler(guide, even, low, high - low)
+    # Where there are any.
+    count = int(min(max(256, PILOTS * pixels), MOST_PILOTS))
+    segment, crossing = _segments(integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film)
+    here = dr.zeros(mi.Float, guide.columns * guide.rows)
+    dr.scatter_reduce(dr.ReduceOp.Add, here, crossing.times, film.cell_of(segment.start))
+    here = guide.blurred(here)
+    total = dr.sum(here)
+    known = total > 0
+    film = FilmSampler(
+        guide,
+        dr.select(known, (1 - UNIFORM) * here / dr.select(known, total, 1) + UNIFORM * even, even),
+        low,
+        high - low,
+    )
+    count = max(256, int(SEGMENTS * spp * pixels))
+    segment, crossing = _segments(integrator, scene, camera, levels, seed, count, film)
+    weight = crossing.times / (film.pdf(segment.start) * (LENGTH * count))
+    dr.eval(segment, crossing, weight)
+    return segment, crossing, weight
+
+
+def _segments(integrator, scene, camera, levels, seed, count, film):
+    """Segments whose beginnings ``film`` distributes: (`FilmSegment`, `Crossing`)."""
     rng = lane_sampler(seed, count)
-    u_x, u_y, u_turn = lattice(dr.arange(mi.UInt32, count), 3, seed)
+    lane = dr.arange(mi.UInt32, count)
+    u_x, u_y, u_turn = lattice(lane, 3, seed)
     sin, cos = dr.sincos(dr.two_pi * u_turn)
-    time = mi.Float(camera.sensor.shutter_open())
+    zero = dr.zeros(mi.Float, count)
+    time = mi.Float(camera.sensor.shutter_open()) + zero
     if camera.sensor.shutter_open_time() > 0:
         time += rng.next_1d() * camera.sensor.shutter_open_time()
     segment = FilmSegment(
-        start=mi.Point2f(low.x + u_x * (high.x - low.x), low.y + u_y * (high.y - low.y)),
+        start=film.sample((mi.Float(lane) + rng.next_1d()) / count, mi.Vector2f(u_x, u_y)),
         direction=mi.Vector2f(cos, sin),
-        aperture=rng.next_2d() if camera.kind == "thinlens" else dr.full(mi.Point2f, 0.5, count),
-        time=time + dr.zeros(mi.Float, count),
-        wavelength=rng.next_1d() if mi.is_spectral else dr.zeros(mi.Float, count),
+        aperture=rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5) + zero,
+        time=time,
+        wavelength=rng.next_1d() if mi.is_spectral else zero,
     )
     view = FilmView(integrator, scene, camera, segment)
     crossing = find_crossing(levels, view, mi.Float(LENGTH), rng, dr.full(mi.Bool, True, count))
-    weight = crossing.times * (area / (LENGTH * count))
-    dr.eval(segment, crossing, weight)
-    return segment, crossing, weight
+    dr.eval(segment, crossing)
+    return segment, crossing
