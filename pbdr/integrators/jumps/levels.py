@@ -32,6 +32,8 @@ class Level:
         sources: textures on whose values g depends (not only on texture coordinates).
         views: g depends on the direction of view.
         shines: emission jumps, not only reflection.
+        guard: like ``values``; where one of those passes an integer, g jumps itself.
+        rank: functions are searched together with those of the same rank, which jump nowhere or at the same places.
     """
 
     values: Callable[[Any], list]
@@ -40,6 +42,8 @@ class Level:
     sources: tuple = ()
     views: bool = False
     shines: bool = False
+    guard: Callable[[Any], list] | None = None
+    rank: int = 0
     slot: int = 0
 
 
@@ -139,42 +143,35 @@ class Levels:
         shapes = list(scene.shapes())
         found: dict[tuple, Level] = {}
         for index, shape in enumerate(shapes):
-            for key, make in self._of_shape(shape):
+            for key, make in _of_shape(shape):
                 if key not in found:
                     found[key] = make()
                 found[key].shapes.append(index)
-        self.all: list[Level] = []
         for level in found.values():
             level.shapes = [i for i in level.shapes if keep(level, [shapes[i]])]
-            if level.shapes:
-                self.all.append(level)
+        self._set([level for level in found.values() if level.shapes], shapes)
+
+    def _set(self, levels: list[Level], shapes: Any) -> None:
+        self.all = levels
         used: dict[int, int] = {}
-        for level in self.all:
+        for level in levels:
             level.slot = max(used.get(i, 0) for i in level.shapes)
             for i in level.shapes:
                 used[i] = level.slot + level.count
         self.slots = max(used.values(), default=0)
         self.shapes = {i: shapes[i] for i in used}
 
+    def ranks(self) -> list[Levels]:
+        """The functions of each rank, to be searched one rank after the other."""
+        parts = []
+        for rank in sorted({level.rank for level in self.all}):
+            part = Levels.__new__(Levels)
+            part._set([level for level in self.all if level.rank == rank], self.shapes)
+            parts.append(part)
+        return parts
+
     def __len__(self) -> int:
         return len(self.all)
-
-    # ---------------------------------------------------------------- search
-
-    def _of_shape(self, shape: Any) -> Iterator[tuple[tuple, Callable[[], Level]]]:
-        wraps = False
-        for node, light in ((shape.bsdf(), False), (shape.emitter(), True)):
-            if node is None:
-                continue
-            for key, make in _of_node(node, False, light):
-                wraps |= key[0] == "lattice"
-                yield key, make
-        axis = ROUND.get(shape.class_name())
-        if wraps and axis is not None:
-            shines = shape.emitter() is not None
-            yield ("seam", axis, shines), lambda: Level(seam(axis), 1, shines=shines)
-
-    # ---------------------------------------------------------------- values
 
     def on(self, level: Level, shape: Any) -> Any:
         """Bool: ``shape`` is one of the level's."""
@@ -199,6 +196,15 @@ class Levels:
                 out[level.slot + k] = dr.select(on, g, out[level.slot + k])
         return out
 
+    def guards(self, si: Any, shape: Any) -> list:
+        """Floats whose integer parts change where one of ``values`` jumps."""
+        out = []
+        for level in self.all:
+            if level.guard is not None:
+                on = self.on(level, shape)
+                out += [dr.select(on, g, 0) for g in level.guard(si)]
+        return out
+
     def views(self) -> bool:
         return any(level.views for level in self.all)
 
@@ -206,43 +212,68 @@ class Levels:
         return any(level.shines for level in self.all)
 
 
-def _of_node(node: Any, two_sided: bool, light: bool) -> Iterator[tuple[tuple, Callable[[], Level]]]:
+def _of_shape(shape: Any) -> Iterator[tuple[tuple, Callable[[], Level]]]:
+    """(key, constructor) of the levels on a shape."""
+    axis = ROUND.get(shape.class_name())
+    around = axis is not None
+    wraps = False
+    for node, light in ((shape.bsdf(), False), (shape.emitter(), True)):
+        if node is None:
+            continue
+        for key, make in _of_node(node, False, light, around):
+            wraps |= key[0] == "lattice"
+            yield key, make
+    if wraps and around:
+        shines = shape.emitter() is not None
+        yield ("seam", axis, shines), lambda: Level(seam(axis), 1, shines=shines)
+
+
+def _of_node(node: Any, two_sided: bool, light: bool, around: bool) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     """(key, constructor) of the levels in the tree below a BSDF, an emitter or a texture."""
     kind = node.class_name()
-    if kind == "Checkerboard":
-        yield ("lattice", node.ptr, light), lambda: Level(lattice(node, (2, 2), 0), 2, shines=light)
-        return
+    rank = 1 if around else 0  # where an angle begins again coordinates jump
+    size = (2, 2)
     if kind.startswith(BITMAP):
-        if is_nearest(node):
-            w, h = node.resolution()
-            yield ("lattice", node.ptr, light), lambda: Level(lattice(node, (w, h), 0), 2, shines=light)
+        size = node.resolution() if is_nearest(node) else None
+    if kind == "Checkerboard" or kind.startswith(BITMAP):
+        if size is not None:
+            yield ("lattice", node.ptr, light, rank), lambda: Level(lattice(node, size, 0), 2, shines=light, rank=rank)
         return
     below = dict(children(node))
     if kind in ("BumpMap", "NormalMap"):
-        texture = below["nested_texture" if kind == "BumpMap" else "normalmap"]
-        if kind == "BumpMap":
-            normal = bumped(texture, mi.traverse(node)["scale"])
-            if texture.class_name().startswith(BITMAP) and not is_nearest(texture):
-                w, h = texture.resolution()
-                # The slope of a bilinear height jumps half-way between texels.
-                yield (
-                    ("lattice", texture.ptr, "slope"),
-                    lambda: Level(lattice(texture, (w, h), -0.5), 2, sources=()),
-                )
-        else:
-            normal = mapped(texture)
-        yield (
-            ("rim", node.ptr, two_sided),
-            lambda: Level(rim(normal, two_sided), 1, sources=(texture,), views=True),
+        yield from _of_normals(node, below, two_sided, rank)
+    if kind == "GridVolume" and _is_nearest_grid(node):
+        warn_once(
+            "prb_edge: a gridvolume with filter_type = nearest jumps inside surfaces, and the derivative of what moves"
+            " across such a jump is missing. Use filter_type = trilinear."
         )
-    if kind == "GridVolume":
-        with dr.resume_grad():
-            it = dr.zeros(mi.Interaction3f, 2)
-            dr.enable_grad(it.p)
-            if not dr.grad_enabled(node.eval(it)):
-                warn_once(
-                    "prb_edge: a gridvolume with filter_type = nearest jumps inside surfaces: the derivative of what moves"
-                    " across it is missing. Use trilinear."
-                )
-    for _, child in below.items():
-        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light)
+    for child in below.values():
+        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around)
+
+
+def _of_normals(node: Any, below: dict, two_sided: bool, rank: int) -> Iterator[tuple[tuple, Callable[[], Level]]]:
+    """Of a bump or a normal map."""
+    bump = node.class_name() == "BumpMap"
+    texture = below["nested_texture" if bump else "normalmap"]
+    guard = None
+    if texture.class_name().startswith(BITMAP):
+        nearest, size = is_nearest(texture), texture.resolution()
+        if bump and not nearest:
+            # The slope of a bilinear height jumps half-way between texels.
+            guard = lattice(texture, size, -0.5)
+            yield ("slope", texture.ptr, rank), lambda: Level(guard, 2, rank=rank)
+        elif nearest and not bump:
+            guard = lattice(texture, size, 0)
+    normal = bumped(texture, mi.traverse(node)["scale"]) if bump else mapped(texture)
+    rank = rank if guard is None else 2
+    yield (
+        ("rim", node.ptr, two_sided, rank),
+        lambda: Level(rim(normal, two_sided), 1, sources=(texture,), views=True, guard=guard, rank=rank),
+    )
+
+
+def _is_nearest_grid(volume: Any) -> bool:
+    with dr.resume_grad():
+        it = dr.zeros(mi.Interaction3f, 2)
+        dr.enable_grad(it.p)
+        return not dr.grad_enabled(volume.eval(it))

@@ -51,11 +51,12 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) 
     if not len(levels):
         return
     for k, camera in enumerate(cameras(sensor)):
-        stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(k))[0]
-        dr.make_opaque(stream)
-        record = seen_record(integrator, scene, camera, levels, stream, spp, sample_count(camera, spp))
-        with dr.resume_grad():
-            moves = dr.grad_enabled(record.speed)
-        if moves:
-            yield record
-        del record  # nothing attached may be left in forward mode
+        for j, part in enumerate(levels.ranks()):
+            stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(4 * k + j))[0]
+            dr.make_opaque(stream)
+            record = seen_record(integrator, scene, camera, part, stream, spp, sample_count(camera, spp))
+            with dr.resume_grad():
+                moves = dr.grad_enabled(record.speed)
+            if moves:
+                yield record
+            del record  # nothing attached may be left in forward mode

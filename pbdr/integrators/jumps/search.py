@@ -137,10 +137,14 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
 def is_smooth(levels: Levels, shape: Any, a: Any, m: Any, b: Any) -> Any:
     """Bool: between three points in a row the surface goes on, and no g passes the same integer twice."""
     fine = dr.norm(m.p - (a.p + b.p) * 0.5) <= BENT * dr.norm(b.p - a.p)
+    unbroken = mi.Bool(True)
+    for ga, gm, gb in zip(*(levels.guards(x, shape) for x in (a, m, b))):
+        unbroken &= (dr.floor(ga) == dr.floor(gb)) & (dr.floor(ga) == dr.floor(gm))
     for ga, gm, gb in zip(*(levels.values(x, shape) for x in (a, m, b))):
         bend = dr.abs(ga + gb - 2 * gm)
         low, high = dr.minimum(dr.minimum(ga, gb), gm), dr.maximum(dr.maximum(ga, gb), gm)
-        fine &= (bend <= BENT * dr.abs(gb - ga)) | (dr.floor(low - bend) == dr.floor(high + bend))
+        quiet = dr.floor(low - bend) == dr.floor(high + bend)
+        fine &= quiet | (unbroken & (bend <= BENT * dr.abs(gb - ga)))
     return fine
 
 

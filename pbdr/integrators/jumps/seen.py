@@ -25,7 +25,7 @@ from .levels import Levels
 from .search import Crossing, choose, find_crossing, find_root
 
 LENGTH = 0.5  # of a segment in pixels
-SEGMENTS = 2  # per sample of a pixel
+SEGMENTS = 3  # per sample of a pixel
 PILOTS, MOST_PILOTS = 4, 1 << 18  # per pixel: segments that only tell where there are jumps; in all
 MOST_CELLS = 256  # along one axis of the film, for what they tell
 UNIFORM = 0.25  # share of segments that ignore it
@@ -143,7 +143,7 @@ def _search(integrator, scene, camera, levels, seed, spp):
     count = int(min(max(256, PILOTS * pixels), MOST_PILOTS))
     segment, crossing = _segments(integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film)
     here = dr.zeros(mi.Float, guide.columns * guide.rows)
-    dr.scatter_reduce(dr.ReduceOp.Add, here, crossing.times, film.cell_of(segment.start))
+    dr.scatter_reduce(dr.ReduceOp.Add, here, dr.minimum(crossing.times, 2), film.cell_of(segment.start))
     here = guide.blurred(here)
     total = dr.sum(here)
     known = total > 0
