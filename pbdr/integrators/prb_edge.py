@@ -15,7 +15,7 @@ from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
 from .indirect import Indirect
-from .jumps.samplers import jump_records
+from .jumps.samplers import jump_records, reflected_records
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -136,6 +136,8 @@ class EdgeIntegrator(PathIntegrator):
             films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
                 yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
+                self._remember(sensor)
+                yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
 
     def _indirect_records(self, scene, sensor, seed, spp, films, forward):
         self._remember(sensor)

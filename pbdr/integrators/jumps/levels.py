@@ -18,6 +18,7 @@ import mitsuba as mi
 from ...core.errors import warn_once
 
 BITMAP = "BitmapTexture"
+CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
 ROUND = {"Sphere": 0, "Cylinder": 0, "Disk": 1}  # shapes whose texture coordinate of that number is an angle
 
 
@@ -185,6 +186,14 @@ class Levels:
         mask = mi.Bool(False)
         for s in self.shapes.values():
             mask |= shape == mi.ShapePtr(s)
+        return mask
+
+    def convex(self, shape: Any) -> Any:
+        """Bool: of ``shape`` all that lies between two visible points is visible, unless another shape hides it."""
+        mask = mi.Bool(False)
+        for s in self.shapes.values():
+            if s.class_name() in CONVEX:
+                mask |= shape == mi.ShapePtr(s)
         return mask
 
     def values(self, si: Any, shape: Any) -> list:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import drjit as dr
 import mitsuba as mi
 
 from ...scene.sensors import cameras, sensor_moves
+from ...scene.shapes import shapes_move
+from ...sampling.film_guide import FilmGuide
 from ..boundary import EdgeRecord
 from ..primary_edges import sample_count
 from .levels import Level, Levels
+from .reflected import reflected_record
 from .seen import seen_record
 
 
@@ -31,23 +34,24 @@ def shape_moves(shape: Any) -> bool:
     return any(dr.grad_enabled(params[k]) for k in ("vertex_texcoords", "vertex_normals") if k in params)
 
 
-def moving_levels(scene: Any, everywhere: bool) -> Levels:
+def moving_levels(scene: Any, seen: Callable[[Level], bool]) -> Levels:
     """The level functions that may move.
 
     Args:
-        everywhere: what surfaces are seen from moves.
+        seen: tells of a function whether it moves with what it is seen from.
     """
 
     def keep(level: Level, shapes: list) -> bool:
         with dr.resume_grad():
-            return everywhere or any(map(attached, level.sources)) or any(map(shape_moves, shapes))
+            return seen(level) or any(map(attached, level.sources)) or any(map(shape_moves, shapes))
 
     return Levels(scene, keep)
 
 
 def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
     """Jumps that the cameras of ``sensor`` see."""
-    levels = moving_levels(scene, sensor_moves(sensor))
+    moves = sensor_moves(sensor)
+    levels = moving_levels(scene, lambda level: moves)
     if not len(levels):
         return
     for k, camera in enumerate(cameras(sensor)):
@@ -56,7 +60,34 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) 
             dr.make_opaque(stream)
             record = seen_record(integrator, scene, camera, part, stream, spp, sample_count(camera, spp))
             with dr.resume_grad():
-                moves = dr.grad_enabled(record.speed)
-            if moves:
+                attached_speed = dr.grad_enabled(record.speed)
+            if attached_speed:
                 yield record
             del record  # nothing attached may be left in forward mode
+
+
+def reflected_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
+    """Jumps that are seen from path vertices."""
+    moves = sensor_moves(sensor)
+    views = shapes_move(scene) or moves
+    levels = moving_levels(scene, lambda level: level.views and views)
+    if integrator.max_depth == 2 and not levels.shines():
+        return  # nothing but emission is seen from there
+    if not len(levels):
+        return
+    for k, camera in enumerate(cameras(sensor)):
+        low, high = camera.window()
+        for j, part in enumerate(levels.ranks()):
+            guides = integrator.guides.setdefault(f"{id(sensor)} {k} jumps", {})
+            if str(j) not in guides:
+                guides[str(j)] = FilmGuide.over([n + 2 * camera.border for n in camera.size])
+            with dr.suspend_grad():
+                film = guides[str(j)].begin(dr.zeros(mi.Float, 6), low, high - low)
+            stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x27D4EB2F, mi.UInt32(4 * k + j))[0]
+            dr.make_opaque(stream)
+            record = reflected_record(integrator, scene, camera, part, film, moves, stream, spp)
+            with dr.resume_grad():
+                attached_speed = dr.grad_enabled(record.speed)
+            if attached_speed:
+                yield record
+            del record

@@ -20,7 +20,7 @@ import mitsuba as mi
 from .levels import Levels
 
 HALVINGS = 6  # of a segment at most
-BENT = 0.3  # deviation from a straight line, relative to the difference between the ends, of a g that is monotone
+BENT = 0.5  # deviation from a straight line, relative to the difference between the ends, of a g that is monotone
 STEPS = 7  # of the search for a root
 PROBE = 0.05  # of the segment: distance at which slopes are taken
 
@@ -136,7 +136,7 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
 
 def is_smooth(levels: Levels, shape: Any, a: Any, m: Any, b: Any) -> Any:
     """Bool: between three points in a row the surface goes on, and no g passes the same integer twice."""
-    fine = dr.norm(m.p - (a.p + b.p) * 0.5) <= BENT * dr.norm(b.p - a.p)
+    fine = levels.convex(shape) | (dr.norm(m.p - (a.p + b.p) * 0.5) <= BENT * dr.norm(b.p - a.p))
     unbroken = mi.Bool(True)
     for ga, gm, gb in zip(*(levels.guards(x, shape) for x in (a, m, b))):
         unbroken &= (dr.floor(ga) == dr.floor(gb)) & (dr.floor(ga) == dr.floor(gm))

@@ -24,9 +24,9 @@ from ..boundary import EdgeRecord
 from .levels import Levels
 from .search import Crossing, choose, find_crossing, find_root
 
-LENGTH = 0.5  # of a segment in pixels
+LENGTH, RIM = 0.5, 0.2  # of a segment in pixels; where it looks for normals that turn over, often beside an outline
 SEGMENTS = 3  # per sample of a pixel
-PILOTS, MOST_PILOTS = 4, 1 << 18  # per pixel: segments that only tell where there are jumps; in all
+PILOTS, MOST_PILOTS = 16, 1 << 18  # per pixel: segments that only tell where there are jumps; in all
 MOST_CELLS = 256  # along one axis of the film, for what they tell
 UNIFORM = 0.25  # share of segments that ignore it
 APART = 2e-5  # difference of g between a jump and each of its two sides, at least
@@ -85,7 +85,7 @@ def seen_record(integrator: Any, scene: Any, camera: Any, levels: Levels, seed: 
         index, pmf, _ = distribution.sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
         c = dr.gather(Crossing, crossing, index)
         view = FilmView(integrator, scene, camera, dr.gather(FilmSegment, segment, index))
-        δ = mi.Float(LENGTH)
+        δ = mi.Float(_length(levels))
         active = pmf > 0
         root = find_root(levels, view, c, view.hit(c.a, mi.Float(0), active).shape, δ, active)
         slope = dr.hypot(root.along, root.across)
@@ -131,8 +131,13 @@ def _both(found: Any, lane: Any) -> Any:
     return found & dr.gather(mi.Bool, found, lane ^ 1)
 
 
+def _length(levels: Levels) -> float:
+    return RIM if levels.views() else LENGTH
+
+
 def _search(integrator, scene, camera, levels, seed, spp):
     """One segment per lane: (`FilmSegment`, `Crossing`, Float weight per length of curve)."""
+    length = _length(levels)
     low, high = camera.window()
     low, high = low - LENGTH, high + LENGTH
     pixels = float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)
@@ -141,7 +146,7 @@ def _search(integrator, scene, camera, levels, seed, spp):
     film = FilmSampler(guide, even, low, high - low)
     # Where there are any.
     count = int(min(max(256, PILOTS * pixels), MOST_PILOTS))
-    segment, crossing = _segments(integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film)
+    segment, crossing = _segments(integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film, LENGTH)
     here = dr.zeros(mi.Float, guide.columns * guide.rows)
     dr.scatter_reduce(dr.ReduceOp.Add, here, dr.minimum(crossing.times, 2), film.cell_of(segment.start))
     here = guide.blurred(here)
@@ -154,13 +159,13 @@ def _search(integrator, scene, camera, levels, seed, spp):
         high - low,
     )
     count = max(256, int(SEGMENTS * spp * pixels))
-    segment, crossing = _segments(integrator, scene, camera, levels, seed, count, film)
-    weight = crossing.times / (film.pdf(segment.start) * (LENGTH * count))
+    segment, crossing = _segments(integrator, scene, camera, levels, seed, count, film, length)
+    weight = crossing.times / (film.pdf(segment.start) * (length * count))
     dr.eval(segment, crossing, weight)
     return segment, crossing, weight
 
 
-def _segments(integrator, scene, camera, levels, seed, count, film):
+def _segments(integrator, scene, camera, levels, seed, count, film, length):
     """Segments whose beginnings ``film`` distributes: (`FilmSegment`, `Crossing`)."""
     rng = lane_sampler(seed, count)
     lane = dr.arange(mi.UInt32, count)
@@ -178,6 +183,6 @@ def _segments(integrator, scene, camera, levels, seed, count, film):
         wavelength=rng.next_1d() if mi.is_spectral else zero,
     )
     view = FilmView(integrator, scene, camera, segment)
-    crossing = find_crossing(levels, view, mi.Float(LENGTH), rng, dr.full(mi.Bool, True, count))
+    crossing = find_crossing(levels, view, mi.Float(length), rng, dr.full(mi.Bool, True, count))
     dr.eval(segment, crossing)
     return segment, crossing
