@@ -28,7 +28,7 @@ from ..path_terms import attach_incident_direction
 from .levels import Levels
 from .search import Crossing, choose, find_crossing, find_root
 
-ARC = 0.03  # length of an arc in radians
+ARC, RIM = 0.15, 0.05  # length of an arc in radians; where it looks for normals that turn over
 APART = 2e-5  # difference of g between a jump and each of its two sides, at least
 OFFSET = 1e-5  # their angle, at least
 TOWARD = 0.5  # share of arcs that start toward points on shapes with jumps
@@ -99,11 +99,11 @@ def reflected_record(
         active = pmf > 0
         si = r.pi.compute_surface_interaction(r.ray, mi.RayFlags.All, active)
         view = ArcView(scene, si, r.start, r.turn)
-        δ = mi.Float(ARC)
+        δ = mi.Float(_length(levels))
         zero = mi.Float(0)
         root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, δ, active)
         slope = dr.hypot(root.along, root.across)
-        worth = c.times / (r.density * ARC) * 2 * dr.abs(root.along) / (slope * pmf * count)
+        worth = c.times / (r.density * δ) * 2 * dr.abs(root.along) / (slope * pmf * count)
         found = root.found & dr.isfinite(worth)
         dr.eval(root, r, c, worth, slope, found)
 
@@ -162,6 +162,10 @@ def _receiver_motion(camera: Any, r: Receiver, moves: bool, active: Any) -> Any:
     return r.pi.compute_surface_interaction(line, mi.RayFlags.Minimal, active).p
 
 
+def _length(levels: Levels) -> float:
+    return RIM if levels.views() else ARC
+
+
 def _search(integrator, scene, camera, levels, film, seed, count):
     """One arc per lane: (`Receiver`, `Crossing`, Float weight)."""
     rng = lane_sampler(seed, count)
@@ -195,7 +199,7 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     at = view.surface(start, mi.Float(0), mi.Float(0), found)
     density = (1 - TOWARD) * pdf + TOWARD * _aim_density(levels, si, at, start.shape)
     found &= density > 0
-    crossing = find_crossing(levels, view, mi.Float(ARC), rng, found)
+    crossing = find_crossing(levels, view, mi.Float(_length(levels)), rng, found)
     β = end.β * weight / (count * share * film.pdf(pos))
     receiver = Receiver(
         pos=pos, aperture=aperture, ray=end.ray, pi=end.pi, depth=end.depth, β=β, start=view.start, turn=view.turn,
