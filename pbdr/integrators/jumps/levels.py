@@ -97,8 +97,8 @@ def lattice(texture: Any, scale: tuple[float, float], shift: float) -> Callable[
 
 
 def seam(axis: int) -> Callable[[Any], list]:
-    """Where an angle begins again: there, and opposite, where nothing jumps."""
-    return lambda si: [0.5 * dr.sin(dr.two_pi * si.uv[axis])]
+    """Where an angle begins again, measured from there in both directions."""
+    return lambda si: [si.uv[axis] - dr.select(dr.detach(si.uv[axis]) > 0.5, 1, mi.Float(0))]
 
 
 def bumped(texture: Any, scale: Any) -> Callable[[Any], Any]:
