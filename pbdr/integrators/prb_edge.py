@@ -15,7 +15,7 @@ from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
 from .indirect import Indirect
-from .jumps.samplers import jump_records, reflected_records
+from .jumps.samplers import jump_records, reflected_levels, reflected_records, seen_levels
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -121,26 +121,30 @@ class EdgeIntegrator(PathIntegrator):
     def _boundaries(self, scene, sensor, seed, spp, forward=False):
         """Samplers of discontinuities, one after the other."""
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
-        if not seen and not lights:
+        inner, reflected = len(seen_levels(scene, sensor)) > 0, len(reflected_levels(scene, sensor)) > 0
+        if not (seen or lights or inner or reflected):
             return
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
-        if seen and primary > 0:
+        if (seen or inner) and primary > 0:
             # Samples per pixel of outline: their number follows the side of the film.
             lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
-                yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
-                yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
+                if seen:
+                    yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
+                if inner:
+                    yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
             films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
                 self._remember(sensor)
-                yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
+                if seen or lights:
+                    yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
+                if reflected:
+                    yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
 
     def _indirect_records(self, scene, sensor, seed, spp, films, forward):
-        self._remember(sensor)
         edges = SceneEdges(scene, self.topologies, statics=True)
         if not len(edges):
             return

@@ -15,10 +15,16 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ...core.errors import warn_once
-
 BITMAP = "BitmapTexture"
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
+GRID = (
+    "prb_edge: a gridvolume with filter_type = nearest jumps inside surfaces, and the derivative of what moves across such"
+    " a jump is missing. Use filter_type = trilinear."
+)
+INSIDE = (
+    "prb_edge: textures of a subsurface material that jump (checkerboard, nearest-neighbour bitmaps) are not followed"
+    " where the object moves. Use bilinear bitmaps."
+)
 ROUND = {"Sphere": 0, "Cylinder": 0, "Disk": 1}  # shapes whose texture coordinate of that number is an angle
 
 
@@ -34,6 +40,7 @@ class Level:
         views: g depends on the direction of view.
         shines: emission jumps, not only reflection.
         guard: like ``values``; where one of those passes an integer, g jumps itself.
+        refused: why this jump cannot be sampled, a warning; or empty.
         rank: functions are searched together with those of the same rank, which jump nowhere or at the same places.
     """
 
@@ -44,6 +51,7 @@ class Level:
     views: bool = False
     shines: bool = False
     guard: Callable[[Any], list] | None = None
+    refused: str = ""
     rank: int = 0
     slot: int = 0
 
@@ -252,10 +260,11 @@ def _of_node(node: Any, two_sided: bool, light: bool, around: bool) -> Iterator[
     if kind in ("BumpMap", "NormalMap"):
         yield from _of_normals(node, below, two_sided, rank)
     if kind == "GridVolume" and _is_nearest_grid(node):
-        warn_once(
-            "prb_edge: a gridvolume with filter_type = nearest jumps inside surfaces, and the derivative of what moves"
-            " across such a jump is missing. Use filter_type = trilinear."
-        )
+        yield ("grid", node.ptr), lambda: Level(lambda si: [], 0, refused=GRID)
+    if type(node).__name__ == "Subsurface":
+        for key, make in (x for child in below.values() for x in _of_node(child, False, False, around)):
+            yield ("inside", *key), lambda: Level(lambda si: [], 0, refused=INSIDE)
+        return
     for child in below.values():
         yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around)
 

@@ -22,8 +22,10 @@ from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
+from ...bssrdfs.names import MARK
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
+from ..path_state import SceneTraits
 from ..path_terms import attach_incident_direction
 from .levels import Levels
 from .search import Crossing, choose, find_crossing, find_root
@@ -180,13 +182,17 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     deepest = min(integrator.max_depth, 1 << 16) - 2 if integrator.max_depth >= 0 else 1 << 16
     skip, share = _rough_vertex(u_stop, deepest)
     hit = integrator.first_hit(scene, ray, True)
-    end = walk(scene, None, rng, ray, hit, skip, deepest, True)
+    # Those inside translucent objects see nothing from outside.
+    step = SceneTraits(scene).subsurface
+    end = walk(scene, step, rng, ray, hit, skip, deepest, True)
+    if step is not None:
+        end.found &= ~end.entered & ~end.pi.compute_surface_interaction(end.ray, mi.RayFlags.Minimal, end.found).bsdf().has_attribute(MARK, end.found)
 
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
     bsdf = si.bsdf(end.ray)
     context = mi.BSDFContext()
     bs, _ = bsdf.sample(context, si, rng.next_1d(), mi.Point2f(u_a, u_b), end.found)
-    aim, _ = _aim(levels, scene, si, rng, mi.Point2f(u_a, u_b), end.found)
+    aim, goal = _aim(levels, si, rng, mi.Point2f(u_a, u_b), end.found)
     ω = dr.select(u_toward < TOWARD, aim, si.to_world(bs.wo))
     found = end.found & ((u_toward < TOWARD) | ~mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta))
     found &= dr.squared_norm(ω) > 0.5
@@ -197,6 +203,8 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     view = ArcView(scene, si, mi.Vector3f(ω), mi.Vector3f(turn))
     start = view.hit(mi.Float(0), mi.Float(0), found)
     at = view.surface(start, mi.Float(0), mi.Float(0), found)
+    # What hides the point that was aimed at has a density of its own.
+    found &= (u_toward >= TOWARD) | (dr.norm(at.p - goal) < 1e-3 * dr.norm(goal - si.p))
     density = (1 - TOWARD) * pdf + TOWARD * _aim_density(levels, si, at, start.shape)
     found &= density > 0
     crossing = find_crossing(levels, view, mi.Float(_length(levels)), rng, found)
@@ -222,8 +230,8 @@ def _rough_vertex(u: Any, deepest: int) -> tuple[Any, Any]:
     return k, dr.select(k == deepest, p / (1 - DECAY), p)
 
 
-def _aim(levels: Levels, scene: Any, si: Any, rng: Any, u: Any, active: Any) -> tuple[Any, Any]:
-    """Unit direction to an even point on a shape with jumps, each shape equally likely."""
+def _aim(levels: Levels, si: Any, rng: Any, u: Any, active: Any) -> tuple[Any, Any]:
+    """(unit direction, point): to an even point on a shape with jumps, each shape equally likely."""
     shapes = list(levels.shapes.values())
     k = dr.minimum(mi.UInt32(rng.next_1d() * len(shapes)), len(shapes) - 1)
     target = dr.zeros(mi.ShapePtr, dr.width(u))
@@ -231,7 +239,7 @@ def _aim(levels: Levels, scene: Any, si: Any, rng: Any, u: Any, active: Any) -> 
         target = dr.select(k == j, mi.ShapePtr(s), target)
     ps = target.sample_position(si.time, u, active)
     d = ps.p - si.p
-    return dr.select(dr.squared_norm(d) > 0, dr.normalize(d), 0), ps
+    return dr.select(dr.squared_norm(d) > 0, dr.normalize(d), 0), ps.p
 
 
 def _aim_density(levels: Levels, si: Any, at: Any, shape: Any) -> Any:

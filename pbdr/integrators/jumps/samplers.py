@@ -10,9 +10,11 @@ import mitsuba as mi
 
 from ...scene.sensors import cameras, sensor_moves
 from ...scene.shapes import shapes_move
+from ...core.errors import warn_once
 from ...sampling.film_guide import FilmGuide
 from ..boundary import EdgeRecord
 from ..primary_edges import sample_count
+from ..path_state import SceneTraits
 from .levels import Level, Levels
 from .reflected import reflected_record
 from .seen import seen_record
@@ -43,38 +45,57 @@ def moving_levels(scene: Any, seen: Callable[[Level], bool]) -> Levels:
 
     def keep(level: Level, shapes: list) -> bool:
         with dr.resume_grad():
-            return seen(level) or any(map(attached, level.sources)) or any(map(shape_moves, shapes))
+            moves = seen(level) or any(map(attached, level.sources)) or any(map(shape_moves, shapes))
+        if moves and level.refused:
+            warn_once(level.refused)
+        return moves and not level.refused
 
     return Levels(scene, keep)
 
 
-def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
-    """Jumps that the cameras of ``sensor`` see."""
+def seen_levels(scene: Any, sensor: Any) -> Levels:
+    """Of jumps that ``sensor`` sees."""
     moves = sensor_moves(sensor)
-    levels = moving_levels(scene, lambda level: moves)
-    if not len(levels):
-        return
+    return moving_levels(scene, lambda level: moves)
+
+
+def reflected_levels(scene: Any, sensor: Any) -> Levels:
+    """Of jumps seen from path vertices."""
+    moves = shapes_move(scene) or sensor_moves(sensor)
+    return moving_levels(scene, lambda level: level.views and moves)
+
+
+def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
+    """Jumps that the cameras of ``sensor`` see, directly and behind Dirac lobes."""
+    levels = seen_levels(scene, sensor)
+    behind = SceneTraits(scene).delta_bsdfs and integrator.max_depth != 1
     for k, camera in enumerate(cameras(sensor)):
         for j, part in enumerate(levels.ranks()):
-            stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(4 * k + j))[0]
-            dr.make_opaque(stream)
-            record = seen_record(integrator, scene, camera, part, stream, spp, sample_count(camera, spp))
-            with dr.resume_grad():
-                attached_speed = dr.grad_enabled(record.speed)
-            if attached_speed:
-                yield record
-            del record  # nothing attached may be left in forward mode
+            for chains in (False, True) if behind else (False,):
+                stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(8 * k + 2 * j + chains))[0]
+                dr.make_opaque(stream)
+                record = seen_record(integrator, scene, camera, part, stream, spp, sample_count(camera, spp), chains)
+                yield from _if_attached(record)
+                del record  # nothing attached may be left in forward mode
+
+
+def _if_attached(record: EdgeRecord) -> Iterator[EdgeRecord]:
+    with dr.resume_grad():
+        moves = dr.grad_enabled(record.speed)
+    if moves:
+        yield record
 
 
 def reflected_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
     """Jumps that are seen from path vertices."""
-    moves = sensor_moves(sensor)
-    views = shapes_move(scene) or moves
-    levels = moving_levels(scene, lambda level: level.views and views)
-    if integrator.max_depth == 2 and not levels.shines():
+    levels = reflected_levels(scene, sensor)
+    if not len(levels) or (integrator.max_depth == 2 and not levels.shines()):
         return  # nothing but emission is seen from there
-    if not len(levels):
-        return
+    if SceneTraits(scene).delta_bsdfs and integrator.max_depth > 3:
+        warn_once(
+            "prb_edge: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, bump and normal maps) that rough"
+            " surfaces see in mirrors, through smooth glass or masks are not sampled; those that the camera sees there are."
+        )
     for k, camera in enumerate(cameras(sensor)):
         low, high = camera.window()
         for j, part in enumerate(levels.ranks()):
@@ -85,9 +106,6 @@ def reflected_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: 
                 film = guides[str(j)].begin(dr.zeros(mi.Float, 6), low, high - low)
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x27D4EB2F, mi.UInt32(4 * k + j))[0]
             dr.make_opaque(stream)
-            record = reflected_record(integrator, scene, camera, part, film, moves, stream, spp)
-            with dr.resume_grad():
-                attached_speed = dr.grad_enabled(record.speed)
-            if attached_speed:
-                yield record
+            record = reflected_record(integrator, scene, camera, part, film, sensor_moves(sensor), stream, spp)
+            yield from _if_attached(record)
             del record
