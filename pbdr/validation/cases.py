@@ -20,7 +20,8 @@ class Case:
 
     Attributes:
         build: returns the scene dictionary, integrator excluded.
-        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette' or 'indirect'.
+        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette', 'indirect' or
+            'jump' (inside surfaces).
         step: central-difference step.
     """
 
@@ -271,4 +272,4 @@ def shading_normals():
     return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
-from . import indirect_cases, silhouette_cases, translucent_cases  # noqa: E402, F401 (they register their cases)
+from . import indirect_cases, jump_cases, silhouette_cases, translucent_cases  # noqa: E402, F401 (they register their cases)
