@@ -26,9 +26,8 @@ from ...bssrdfs.names import MARK
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
 from ..path_state import SceneTraits
-from ..path_terms import attach_incident_direction
 from .levels import Levels
-from .search import Crossing, choose, find_crossing, find_root
+from .search import Crossing, apart_from_edges, choose, find_crossing, find_root, on_both_sides
 
 ARC, RIM = 0.15, 0.05  # length of an arc in radians; where it looks for normals that turn over
 APART = 2e-5  # difference of g between a jump and each of its two sides, at least
@@ -123,9 +122,8 @@ def reflected_record(
         side = -sign * apart / slope
         ray = view.ray(root.t + root.along * side, root.across * side)
         hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=found)
-        active = found & (hit.shape == root.hit.shape)
-        dr.eval(active)
-        active &= dr.gather(mi.Bool, active, lane ^ 1)
+        active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
+        active &= apart_from_edges(hit, ray, lane, active)
         L, _, _, _ = integrator.sample(
             dr.ADMode.Primal,
             scene,
@@ -141,15 +139,29 @@ def reflected_record(
     dr.eval(root, r, c, value, active, slope, line)
     with dr.resume_grad():
         y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
-        if levels.views():
-            attach_incident_direction(y, _receiver_motion(camera, r, moves, active), active)
         speed = dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
+        attached = dr.grad_enabled(speed)
+
+    def slide() -> Any:
+        """The part of the speed that comes from the motion of the receiver."""
+        with dr.suspend_grad():
+            y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
+        p = _receiver_motion(camera, r, moves, active)
+        y.wi = dr.replace_grad(y.wi, y.to_local(dr.normalize(p - y.p)))
+        return dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
 
     def learn(amount: Any) -> None:
         film.learn(r.pos, amount, arcs)
 
     return EdgeRecord(
-        r.pos, dr.select(active, value, 0), mi.Float(0), r.ray.wavelengths, active, speed, learn=learn
+        pos=r.pos,
+        value=dr.select(active, value, 0),
+        alpha=mi.Float(0),
+        wavelengths=r.ray.wavelengths,
+        active=active,
+        speed=speed if attached else None,
+        slide=slide if levels.views() else None,
+        learn=learn,
     )
 
 

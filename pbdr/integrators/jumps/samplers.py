@@ -81,8 +81,8 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) 
 
 def _if_attached(record: EdgeRecord) -> Iterator[EdgeRecord]:
     with dr.resume_grad():
-        moves = dr.grad_enabled(record.speed)
-    if moves:
+        moves = record.speed is not None and dr.grad_enabled(record.speed)
+    if moves or record.slide is not None:
         yield record
 
 

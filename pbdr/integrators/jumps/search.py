@@ -148,6 +148,25 @@ def is_smooth(levels: Levels, shape: Any, a: Any, m: Any, b: Any) -> Any:
     return fine
 
 
+def on_both_sides(found: Any, lane: Any) -> Any:
+    """Bool: so it is on both sides of a sample, lanes ``lane`` and ``lane ^ 1``."""
+    dr.eval(found)
+    return found & dr.gather(mi.Bool, found, lane ^ 1)
+
+
+def apart_from_edges(hit: Any, ray: Any, lane: Any, active: Any) -> Any:
+    """Bool: the two sides do not lie on two faces of a mesh that are bent against each other.
+
+    Texture coordinates often follow the faces. What jumps along a bent edge belongs to the edge.
+    """
+    n = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active).n
+    face = mi.UInt32(hit.prim_index)
+    dr.eval(n, face)
+    other = dr.gather(mi.Normal3f, n, lane ^ 1)
+    bent = dr.squared_norm(dr.cross(n, other)) > 1e-7
+    return ~(bent & (face != dr.gather(mi.UInt32, face, lane ^ 1)))
+
+
 def choose(values: list, slot: Any) -> Any:
     """``values[slot]`` of each lane."""
     out = mi.Float(0)

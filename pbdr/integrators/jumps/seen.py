@@ -23,7 +23,7 @@ from ...scene.sensors import sensor_moves
 from ..boundary import EdgeRecord
 from ..specular_chain import LONGEST, explore, follow
 from .levels import Levels
-from .search import Crossing, choose, find_crossing, find_root
+from .search import Crossing, apart_from_edges, choose, find_crossing, find_root, on_both_sides
 
 LENGTH, RIM = 0.5, 0.2  # of a segment in pixels; where it looks for normals that turn over, often beside an outline
 SEGMENTS = 3  # per sample of a pixel
@@ -172,7 +172,8 @@ def seen_record(
         t, w = root.t + root.along * side, root.across * side
         hit = view.hit(t, w, found)
         ray, ray_weight = view.last(t, w, found)
-        active = _both(found & (hit.shape == root.hit.shape), lane)
+        active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
+        active &= apart_from_edges(hit, ray, lane, active)
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal,
             scene,
@@ -194,12 +195,6 @@ def seen_record(
         si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
         speed = dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
-
-
-def _both(found: Any, lane: Any) -> Any:
-    """Bool: so it is on both sides of a sample."""
-    dr.eval(found)
-    return found & dr.gather(mi.Bool, found, lane ^ 1)
 
 
 def _length(levels: Levels) -> float:
