@@ -251,7 +251,7 @@ class MeshTopology:
             columns["beside"].append(edges.face)
             varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
             # Colours that belong to faces jump at every edge, coplanar ones included.
-            always = edges.always | (edges.split if varies else False) | _has_face_attributes(mesh)
+            always = edges.always | (edges.split if varies else False) | has_face_attributes(mesh)
             flat = 0 if mesh.has_vertex_normals() else 4
             columns["flags"].append(8 * index + flat + 2 * always + edges.always)
             split |= bool(edges.split.any())
@@ -264,5 +264,6 @@ class MeshTopology:
         return all(f.index == dr.detach(m.faces_buffer()).index for f, m in zip(self.faces, meshes))
 
 
-def _has_face_attributes(mesh: Any) -> bool:
+def has_face_attributes(mesh: Any) -> bool:
+    """Does a mesh carry ``face_*`` attributes?"""
     return mesh.has_mesh_attributes() and any(key.startswith("face_") for key in mi.traverse(mesh).keys())

@@ -9,8 +9,10 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
+from ..geometry.segments import has_face_attributes
 from ..scene.keys import is_positions
 from ..scene.shapes import distance_grids
+from .jumps.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,17 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
         )
+    if sensor_moves and any(_is_open(s) for s in scene.shapes()):
+        warn_once(
+            "prb_edge: the sensor moves, and it looks through masks or null boundaries: the derivative of what is seen behind"
+            " them is missing."
+        )
     if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
         warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
+
+
+def _is_open(shape: Any) -> bool:
+    return shape.bsdf() is not None and mi.has_flag(shape.bsdf().flags(), mi.BSDFFlags.Null)
 
 
 def warn_of_unfollowed_terms(scene: Any) -> None:
@@ -186,4 +197,10 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    if len(Levels(scene, lambda level, shapes: True)) or any(s.is_mesh() and has_face_attributes(s) for s in scene.shapes()):
+        warn_once(
+            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, bump and normal"
+            " maps that turn normals over) are followed only where all around moves alike: the derivative may be wrong."
+            " prb_edge samples them."
         )

@@ -146,13 +146,16 @@ class Levels:
     Args:
         scene: what is rendered.
         keep: function of a `Level` and the shapes it is on that tells whether it may move.
+        coordinates: function of a shape that tells whether its texture coordinates may; others are not looked at.
     """
 
-    def __init__(self, scene: Any, keep: Callable[[Level, list], bool]):
+    def __init__(
+        self, scene: Any, keep: Callable[[Level, list], bool], coordinates: Callable[[Any], bool] = lambda shape: True
+    ):
         shapes = list(scene.shapes())
         found: dict[tuple, Level] = {}
         for index, shape in enumerate(shapes):
-            for key, make in _of_shape(shape):
+            for key, make in _of_shape(shape, coordinates(shape)):
                 if key not in found:
                     found[key] = make()
                 found[key].shapes.append(index)
@@ -229,7 +232,7 @@ class Levels:
         return any(level.shines for level in self.all)
 
 
-def _of_shape(shape: Any) -> Iterator[tuple[tuple, Callable[[], Level]]]:
+def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     """(key, constructor) of the levels on a shape."""
     axis = ROUND.get(shape.class_name())
     around = axis is not None
@@ -237,7 +240,7 @@ def _of_shape(shape: Any) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     for node, light in ((shape.bsdf(), False), (shape.emitter(), True)):
         if node is None:
             continue
-        for key, make in _of_node(node, False, light, around):
+        for key, make in _of_node(node, False, light, around, coordinates):
             wraps |= key[0] == "lattice"
             yield key, make
     if wraps and around:
@@ -245,9 +248,13 @@ def _of_shape(shape: Any) -> Iterator[tuple[tuple, Callable[[], Level]]]:
         yield ("seam", axis, shines), lambda: Level(seam(axis), 1, shines=shines)
 
 
-def _of_node(node: Any, two_sided: bool, light: bool, around: bool) -> Iterator[tuple[tuple, Callable[[], Level]]]:
+def _of_node(
+    node: Any, two_sided: bool, light: bool, around: bool, coordinates: bool
+) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     """(key, constructor) of the levels in the tree below a BSDF, an emitter or a texture."""
     kind = node.class_name()
+    if not coordinates and isinstance(node, (mi.Texture, mi.Volume)):
+        return
     rank = 1 if around else 0  # where an angle begins again coordinates jump
     size = (2, 2)
     if kind.startswith(BITMAP):
@@ -262,11 +269,11 @@ def _of_node(node: Any, two_sided: bool, light: bool, around: bool) -> Iterator[
     if kind == "GridVolume" and _is_nearest_grid(node):
         yield ("grid", node.ptr), lambda: Level(lambda si: [], 0, refused=GRID)
     if type(node).__name__ == "Subsurface":
-        for key, make in (x for child in below.values() for x in _of_node(child, False, False, around)):
+        for key, make in (x for child in below.values() for x in _of_node(child, False, False, around, coordinates)):
             yield ("inside", *key), lambda: Level(lambda si: [], 0, refused=INSIDE)
         return
     for child in below.values():
-        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around)
+        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around, coordinates)
 
 
 def _of_normals(node: Any, below: dict, two_sided: bool, rank: int) -> Iterator[tuple[tuple, Callable[[], Level]]]:

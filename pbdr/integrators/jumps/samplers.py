@@ -36,11 +36,12 @@ def shape_moves(shape: Any) -> bool:
     return any(dr.grad_enabled(params[k]) for k in ("vertex_texcoords", "vertex_normals") if k in params)
 
 
-def moving_levels(scene: Any, seen: Callable[[Level], bool]) -> Levels:
+def moving_levels(scene: Any, seen: Callable[[Level], bool], everywhere: bool = False) -> Levels:
     """The level functions that may move.
 
     Args:
         seen: tells of a function whether it moves with what it is seen from.
+        everywhere: all do.
     """
 
     def keep(level: Level, shapes: list) -> bool:
@@ -50,13 +51,17 @@ def moving_levels(scene: Any, seen: Callable[[Level], bool]) -> Levels:
             warn_once(level.refused)
         return moves and not level.refused
 
-    return Levels(scene, keep)
+    def coordinates(shape: Any) -> bool:
+        with dr.resume_grad():
+            return everywhere or shape_moves(shape)
+
+    return Levels(scene, keep, coordinates)
 
 
 def seen_levels(scene: Any, sensor: Any) -> Levels:
     """Of jumps that ``sensor`` sees."""
     moves = sensor_moves(sensor)
-    return moving_levels(scene, lambda level: moves)
+    return moving_levels(scene, lambda level: moves, moves)
 
 
 def reflected_levels(scene: Any, sensor: Any) -> Levels:
