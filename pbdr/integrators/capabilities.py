@@ -198,7 +198,9 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
         )
-    if len(Levels(scene, lambda level, shapes: True)) or any(s.is_mesh() and has_face_attributes(s) for s in scene.shapes()):
+    if len(Levels(scene, lambda level, shapes: True)) or any(
+        s.is_mesh() and has_face_attributes(s) for s in scene.shapes()
+    ):
         warn_once(
             "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, bump and normal"
             " maps that turn normals over) are followed only where all around moves alike: the derivative may be wrong."

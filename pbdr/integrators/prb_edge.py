@@ -44,7 +44,7 @@ class EdgeIntegrator(PathIntegrator):
 
     What it cannot do: mirrors and smooth glass that move, or that a moving sensor looks into; outlines
     that rough surfaces see by way of them (caustics); intersections of interpenetrating surfaces;
-    nearest-neighbour textures; the border of a projector's image; outlines of instances, curves and
+    jumps of nearest-neighbour volumes; the border of a projector's image; outlines of instances, curves and
     `sdfgrid`. Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 

@@ -74,7 +74,9 @@ def coloured_sheet(n: int = 3) -> dict:
 jump("checker_board", "board.to_world", "translate_x", lambda: world(board=board(paint(checkerboard()))))
 jump("checker_camera", "sensor.to_world", "rotate_y", lambda: world(board=board(paint(checkerboard()))))
 jump("nearest_board", "board.to_world", "rotate_z", lambda: world(board=board(paint(nearest()))))
-jump("checker_ball", "ball.to_world", "rotate_y", lambda: world(ball={"type": "sphere", "bsdf": paint(checkerboard(2))}))
+jump(
+    "checker_ball", "ball.to_world", "rotate_y", lambda: world(ball={"type": "sphere", "bsdf": paint(checkerboard(2))})
+)
 jump(
     "checker_disk",
     "disk.to_world",

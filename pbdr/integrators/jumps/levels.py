@@ -269,7 +269,7 @@ def _of_node(
     if kind == "GridVolume" and _is_nearest_grid(node):
         yield ("grid", node.ptr), lambda: Level(lambda si: [], 0, refused=GRID)
     if type(node).__name__ == "Subsurface":
-        for key, make in (x for child in below.values() for x in _of_node(child, False, False, around, coordinates)):
+        for key, _ in (x for child in below.values() for x in _of_node(child, False, False, around, coordinates)):
             yield ("inside", *key), lambda: Level(lambda si: [], 0, refused=INSIDE)
         return
     for child in below.values():

@@ -18,11 +18,11 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ...bssrdfs.names import MARK
 from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
-from ...bssrdfs.names import MARK
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
 from ..path_state import SceneTraits
@@ -44,9 +44,8 @@ class Receiver:
     Attributes:
         pos, aperture: on film and lens. ray, pi: lead to the receiver, vertex number ``depth``.
         β: Spectrum, throughput over the density of receiver and film position.
-        o: Point3f, where rays start. start, turn: unit Vector3f at right angles, from the first to the second an arc leads.
-        time, wavelengths: of rays.
-        weight: Float, worth of a crossing per length of curve.
+        start, turn: unit Vector3f at right angles; an arc leads from the first toward the second.
+        density: Float, of ``start`` over solid angle.
     """
 
     pos: Any
@@ -198,7 +197,9 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     step = SceneTraits(scene).subsurface
     end = walk(scene, step, rng, ray, hit, skip, deepest, True)
     if step is not None:
-        end.found &= ~end.entered & ~end.pi.compute_surface_interaction(end.ray, mi.RayFlags.Minimal, end.found).bsdf().has_attribute(MARK, end.found)
+        end.found &= ~end.entered & ~end.pi.compute_surface_interaction(
+            end.ray, mi.RayFlags.Minimal, end.found
+        ).bsdf().has_attribute(MARK, end.found)
 
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
     bsdf = si.bsdf(end.ray)

@@ -8,13 +8,13 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ...scene.sensors import cameras, sensor_moves
-from ...scene.shapes import shapes_move
 from ...core.errors import warn_once
 from ...sampling.film_guide import FilmGuide
+from ...scene.sensors import cameras, sensor_moves
+from ...scene.shapes import shapes_move
 from ..boundary import EdgeRecord
-from ..primary_edges import sample_count
 from ..path_state import SceneTraits
+from ..primary_edges import sample_count
 from .levels import Level, Levels
 from .reflected import reflected_record
 from .seen import seen_record

@@ -103,7 +103,11 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         si_b = view.surface(s.hit_b, s.b, mi.Float(0), smooth)
         si_m = view.surface(hit, m, mi.Float(0), smooth)
         smooth &= is_smooth(levels, s.hit_a.shape, si_a, si_m, si_b)
-        ends = smooth | (s.halved >= HALVINGS) | ~(levels.any(s.hit_a.shape) | levels.any(s.hit_b.shape) | levels.any(hit.shape))
+        ends = (
+            smooth
+            | (s.halved >= HALVINGS)
+            | ~(levels.any(s.hit_a.shape) | levels.any(s.hit_b.shape) | levels.any(hit.shape))
+        )
         s.smooth = smooth
         first = rng.next_1d() < 0.5
         s.b[~ends & first] = m
@@ -205,7 +209,7 @@ def find_root(levels: Levels, view: Any, c: Crossing, shape: Any, δ: Any, activ
     t = dr.clip((a * gb - b * ga) / dr.select(gb == ga, 1, gb - ga), dr.minimum(a, b), dr.maximum(a, b))
     here, on, hit = g(t, zero, on)
     h = PROBE * δ
-    slopes, roughness = [], mi.Float(0)
+    slopes = []
     for dt, dw in ((h, zero), (zero, h)):
         up, up_on, _ = g(t + dt, dw, on)
         down, down_on, _ = g(t - dt, -dw, on)

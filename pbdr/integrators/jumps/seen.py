@@ -128,7 +128,9 @@ class ChainView(FilmView):
             return ray
         first, _ = self.ray(t, w, camera)
         far = dr.norm(ray.o - dr.detach(first.o))
-        bent = dr.norm(dr.detach(first.o) + dr.detach(first.d) * far - ray.o) + far * dr.norm(ray.d - dr.detach(first.d))
+        bent = dr.norm(dr.detach(first.o) + dr.detach(first.d) * far - ray.o) + far * dr.norm(
+            ray.d - dr.detach(first.d)
+        )
         straight = bent < 1e-4 * far
         ray.o = dr.replace_grad(ray.o, dr.select(straight, first.o + first.d * far, ray.o))
         ray.d = dr.replace_grad(ray.d, dr.select(straight, first.d, ray.d))
@@ -212,7 +214,9 @@ def _search(integrator, scene, camera, levels, seed, spp, chains):
     film = FilmSampler(guide, even, low, high - low)
     # Where there are any.
     count = int(min(max(256, PILOTS * pixels), MOST_PILOTS))
-    segment, crossing = _segments(integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film, LENGTH, chains)
+    segment, crossing = _segments(
+        integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film, LENGTH, chains
+    )
     here = dr.zeros(mi.Float, guide.columns * guide.rows)
     dr.scatter_reduce(dr.ReduceOp.Add, here, dr.minimum(crossing.times, 2), film.cell_of(segment.start))
     here = guide.blurred(here)
@@ -254,7 +258,9 @@ def _segments(integrator, scene, camera, levels, seed, count, film, length, chai
         ray, _ = view.ray(zero, zero)
         limit = min(LONGEST, integrator.max_depth - 1) if integrator.max_depth > 0 else LONGEST
         chain = explore(scene, rng, ray, integrator.first_hit(scene, ray, active), limit, active)
-        segment = ChainSegment(**segment.__dict__, lobes=chain.lobes, length=chain.length, signature=chain.signature, pdf=chain.pdf)
+        segment = ChainSegment(
+            **segment.__dict__, lobes=chain.lobes, length=chain.length, signature=chain.signature, pdf=chain.pdf
+        )
         dr.eval(segment)
         view = ChainView(integrator, scene, camera, segment)
         active = segment.length > 0
