@@ -117,21 +117,10 @@ def reflected_record(
         context = mi.BSDFContext()
         f = si.bsdf().eval(context, si, si.to_local(view.direction(root.t, zero)), found)
         found &= dr.max(mi.unpolarized_spectrum(f)) > 0
-        apart = dr.maximum(APART * (1 + dr.abs(c.level)) / slope, OFFSET)
-        side = -sign * apart / slope
-        ray = view.ray(root.t + root.along * side, root.across * side)
-        hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=found)
-        active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
-        active &= apart_from_edges(hit, ray, lane, active)
-        L, _, _, _ = integrator.sample(
-            dr.ADMode.Primal,
-            scene,
-            paired_sampler(mi.sample_tea_32(seed, mi.UInt32(3))[1], count),
-            ray,
-            active,
-            first_hit=hit,
-            segments=mi.UInt32(integrator.max_depth) - r.depth - 1,
-        )
+        ray, hit, active = _side(view, root, c, slope, sign, lane, found)
+        rng = paired_sampler(mi.sample_tea_32(seed, mi.UInt32(3))[1], count)
+        segments = mi.UInt32(integrator.max_depth) - r.depth - 1
+        L, *_ = integrator.sample(dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, segments=segments)
         value = L * f * r.β * (sign * worth)
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
         line = view.ray(root.t, zero)
@@ -145,12 +134,17 @@ def reflected_record(
         """The part of the speed that comes from the motion of the receiver."""
         with dr.suspend_grad():
             y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
+            still = mi.SurfaceInteraction3f(y)
         p = _receiver_motion(camera, r, moves, active)
         y.wi = dr.replace_grad(y.wi, y.to_local(dr.normalize(p - y.p)))
-        return dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
+        # The difference: a normal that is attached itself counts in ``speed``.
+        g, g_still = (choose(levels.values(x, root.hit.shape), c.slot) for x in (y, still))
+        return dr.select(active, (g_still - g) / slope, 0)
 
     def learn(amount: Any) -> None:
-        film.learn(r.pos, amount, arcs)
+        i = 2 * dr.arange(mi.UInt32, count)
+        both = dr.gather(mi.Float, amount, i) + dr.gather(mi.Float, amount, i + 1)
+        film.learn(dr.gather(mi.Point2f, r.pos, i), both, arcs)
 
     return EdgeRecord(
         pos=r.pos,
@@ -162,6 +156,15 @@ def reflected_record(
         slide=slide if levels.views() else None,
         learn=learn,
     )
+
+
+def _side(view: ArcView, root: Any, c: Crossing, slope: Any, sign: Any, lane: Any, found: Any) -> tuple[Any, Any, Any]:
+    """(ray, hit, whether both sides meet the shape): one side of a jump in each lane."""
+    side = -sign * dr.maximum(APART * (1 + dr.abs(c.level)) / slope, OFFSET) / slope
+    t, w = root.t + root.along * side, root.across * side
+    ray, hit = view.ray(t, w), view.hit(t, w, found)
+    active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
+    return ray, hit, active & apart_from_edges(hit, ray, lane, active)
 
 
 def _receiver_motion(camera: Any, r: Receiver, moves: bool, active: Any) -> Any:
