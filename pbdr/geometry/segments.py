@@ -29,7 +29,7 @@ class SegmentSet:
     An edge is active if it is open, if it is a contour (both third corners lie on one side of
     the plane through viewpoint and edge; the winding does not matter), or if shading jumps across
     it: any bent edge (with interpolated normals, where the plane of a face still ends the light,
-    see `own_horizon`), and edges with split vertices.
+    see `own_horizon`), edges with split vertices, and all edges of meshes with ``face_*`` attributes.
     """
 
     def __init__(self, topology: MeshTopology, meshes: list[Part]):
@@ -266,7 +266,8 @@ class MeshTopology:
             columns["copies"].append(ends[:, 1] + base)
             columns["beside"].append(edges.face)
             varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-            always = edges.always | (edges.split if varies else False)
+            # Colours that belong to faces jump at every edge, coplanar ones included.
+            always = edges.always | (edges.split if varies else False) | has_face_attributes(mesh)
             flat = 0 if mesh.has_vertex_normals() else 4
             columns["flags"].append(8 * index + flat + 2 * always + edges.always)
             split |= bool(edges.split.any())
@@ -297,3 +298,8 @@ def _positions(part: Part) -> Any:
     if to_world is None:
         return buffer
     return dr.ravel(to_world @ dr.unravel(mi.Point3f, buffer))
+
+
+def has_face_attributes(mesh: Any) -> bool:
+    """Does a mesh carry ``face_*`` attributes?"""
+    return mesh.has_mesh_attributes() and any(key.startswith("face_") for key in mi.traverse(mesh).keys())

@@ -8,10 +8,12 @@ from typing import Any
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
+from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter, attached, parameter
 from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
 from ..scene.shapes import shapes_move
+from .jumps.levels import Levels
 from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
 
@@ -279,8 +281,17 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
         )
+    if sensor_moves and any(_is_open(s) for s in scene.shapes()):
+        warn_once(
+            "prb_edge: the sensor moves, and it looks through masks or null boundaries: the derivative of what is seen behind"
+            " them is missing."
+        )
     if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
         warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
+
+
+def _is_open(shape: Any) -> bool:
+    return shape.bsdf() is not None and mi.has_flag(shape.bsdf().flags(), mi.BSDFFlags.Null)
 
 
 def warn_of_unfollowed_terms(scene: Any) -> None:
@@ -301,4 +312,12 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
             " moves there or behind them is missing, that of radii has been found up to 4 % too small. Let curves end where"
             " nobody sees it."
+        )
+    if len(Levels(scene, lambda level, shapes: True)) or any(
+        s.is_mesh() and has_face_attributes(s) for s in scene.shapes()
+    ):
+        warn_once(
+            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, bump and normal"
+            " maps that turn normals over) are followed only where all around moves alike: the derivative may be wrong."
+            " prb_edge samples them."
         )

@@ -16,6 +16,7 @@ from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE, warn_of_missing_terms
 from .film import FilmSide
 from .indirect import Indirect
+from .jumps.samplers import jump_records, reflected_levels, reflected_records, seen_levels
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -43,9 +44,10 @@ class EdgeIntegrator(PathIntegrator):
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
-    What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); intersections of interpenetrating surfaces;
-    the border of a projector's image; the sun and the horizon of a `sunsky` seen in
-    mirrors; shapes inside of groups; outlines of curves and `sdfgrid`; see `known` for what is refused.
+    What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); intersections of
+    interpenetrating surfaces; jumps of nearest-neighbour volumes; the border of a projector's image; the sun and the
+    horizon of a `sunsky` seen in mirrors; shapes inside of groups; outlines of curves and `sdfgrid`; see `known` for
+    what is refused.
     Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 
@@ -127,20 +129,27 @@ class EdgeIntegrator(PathIntegrator):
         yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         turned = SceneTraits(scene).chains_move
-        if not (seen or lights or turned):
+        inner, reflected = len(seen_levels(scene, sensor)) > 0, len(reflected_levels(scene, sensor)) > 0
+        if not (seen or lights or turned or inner or reflected):
             return
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
-        if seen and primary > 0:
+        if (seen or inner) and primary > 0:
             # Samples per pixel of outline: their number follows the side of the film.
             lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
-                yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
+                if seen:
+                    yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
+                if inner:
+                    yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth != 1:
             films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
+                if seen or lights or turned:
+                    yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
+                if reflected:
+                    yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
 
     def guides_of(self, sensor, k):
         self._remember(sensor)

@@ -36,9 +36,9 @@ class FilmGuide:
     rows: int
 
     @classmethod
-    def over(cls, size: Any) -> FilmGuide:
-        """A guide that knows nothing, for a film window of ``size`` pixels."""
-        columns, rows = (min(SIDE, max(1, round(float(s)))) for s in (size[0], size[1]))
+    def over(cls, size: Any, most: int = SIDE) -> FilmGuide:
+        """A guide that knows nothing, for a film window of ``size`` pixels, of at most ``most`` cells along a side."""
+        columns, rows = (min(most, max(1, round(float(s)))) for s in (size[0], size[1]))
         arrays = [dr.zeros(mi.Float, n) for n in (columns * rows, columns * rows, 6)]
         dr.make_opaque(arrays)
         return cls(*arrays, columns, rows)
@@ -59,14 +59,14 @@ class FilmGuide:
         self.box = dr.select(stays, self.box, box)
         dr.eval(self.moment, self.visits, self.box)
         # Neighbours share what they know: rare samples beside a learned cell must not weigh much.
-        learned = dr.sqrt(self._blur(self.moment) / dr.maximum(self._blur(self.visits), 1))
+        learned = dr.sqrt(self.blurred(self.moment) / dr.maximum(self.blurred(self.visits), 1))
         total = dr.sum(learned)
         cells = self.columns * self.rows
         known = total > 0
         weights = dr.select(known, (1 - UNIFORM) * learned / dr.select(known, total, 1) + UNIFORM / cells, 1 / cells)
         return FilmSampler(self, weights, low, size)
 
-    def _blur(self, x: Any) -> Any:
+    def blurred(self, x: Any) -> Any:
         """Sum over the 3×3 cells around each."""
         i, total = dr.arange(mi.UInt32, self.columns * self.rows), mi.Float(0)
         column, row = mi.Int32(i % self.columns), mi.Int32(i // self.columns)
@@ -96,7 +96,7 @@ class FilmSampler:
 
     def pdf(self, pos: Any) -> Any:
         """Density of `sample` per square pixel."""
-        return dr.gather(mi.Float, self.weights, self._index(pos)) / (self.cell.x * self.cell.y)
+        return dr.gather(mi.Float, self.weights, self.cell_of(pos)) / (self.cell.x * self.cell.y)
 
     def learn(self, pos: Any, value: Any, samples: int) -> None:
         """Remember the samples ``value`` (their sum is the estimate) that were started at ``pos``.
@@ -107,7 +107,7 @@ class FilmSampler:
         Args:
             samples: their number, lanes of wasted ones included.
         """
-        index, guide = self._index(pos), self.guide
+        index, guide = self.cell_of(pos), self.guide
         # What the sample would weigh if all cells were equally likely.
         w = value * (dr.gather(mi.Float, self.weights, index) * samples)
         w = dr.select(dr.isfinite(w), w, 0)
@@ -117,7 +117,8 @@ class FilmSampler:
         guide.visits += self.weights * samples
         dr.eval(guide.moment, guide.visits)
 
-    def _index(self, pos: Any) -> Any:
+    def cell_of(self, pos: Any) -> Any:
+        """UInt32, the number of a position's cell."""
         cell = mi.Vector2i((mi.Point2f(pos) - self.low) / self.cell)
         columns, rows = self.guide.columns, self.guide.rows
         return mi.UInt32(dr.clip(cell.y, 0, rows - 1) * columns + dr.clip(cell.x, 0, columns - 1))

@@ -20,7 +20,8 @@ class Case:
 
     Attributes:
         build: returns the scene dictionary, integrator excluded.
-        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette' or 'indirect'.
+        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette', 'indirect' or
+            'jump' (inside surfaces).
         step: central-difference step.
         integrator: further parameters of the integrator.
     """
@@ -273,4 +274,12 @@ def shading_normals():
     return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
-from . import coat_cases, dirac_cases, indirect_cases, silhouette_cases, sky_cases, translucent_cases  # noqa: E402, F401 (they register)
+from . import (  # noqa: E402 (they register)
+    coat_cases,  # noqa: F401
+    dirac_cases,  # noqa: F401
+    indirect_cases,  # noqa: F401
+    jump_cases,  # noqa: F401
+    silhouette_cases,  # noqa: F401
+    sky_cases,  # noqa: F401
+    translucent_cases,  # noqa: F401
+)
