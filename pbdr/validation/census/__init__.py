@@ -1,0 +1,1 @@
+"""The census: every floating-point parameter of every plugin, and whether its derivative can be trusted."""

@@ -1,0 +1,107 @@
+"""The rows of the census: which parameters of a situation move along which directions."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import numpy as np
+
+from ...scene.keys import is_positions, is_transform
+from ..perturbation import Perturbation
+from .situations import Situation
+
+ONE = "one entry"  # of an array: a texel, a vertex, ...
+FEW = 4  # numbers that are moved as one
+
+
+@dataclass(frozen=True)
+class Row:
+    """One derivative: a parameter of a situation along a direction."""
+
+    situation: str
+    key: str
+    direction: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.situation}/{self.key}/{self.direction}"
+
+
+def list_rows(situation: Situation, params: Any) -> list[Row]:
+    """The rows of every floating-point parameter of the tested plugin, marked as differentiable or not."""
+    rows = []
+    for key in params.keys():
+        if any(fnmatch.fnmatchcase(key, glob) for glob in situation.own):
+            rows += [Row(situation.name, key, d) for d in directions(key, params[key])]
+    rows += [Row(situation.name, key, d) for key, d in situation.also]
+    return list(dict.fromkeys(rows))
+
+
+def directions(key: str, value: Any) -> Iterator[str]:
+    """Names of the directions along which a parameter is moved; none if it does not hold floating-point numbers."""
+    kind = type(value)
+    if is_transform(value):
+        yield "translate_x"
+        yield "rotate_y" if key.startswith(("sensor", "light")) else "rotate_z"
+        if not key.startswith("sensor"):  # a camera must not be scaled
+            yield "scale"
+    elif is_positions(key):
+        yield from ("translate_x", "rotate_z", "scale", ONE)
+    elif isinstance(value, float):
+        yield "uniform"
+    elif dr.is_array_v(kind) and dr.is_float_v(kind):
+        if size_of(value) <= FEW:
+            yield "uniform"
+        else:
+            yield from ("random", ONE)
+
+
+def size_of(value: Any) -> int:
+    return len(np.ravel(np.array(value)))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is a number (or a matrix) of the host: no array that could be attached to a graph."""
+    return isinstance(value, float) or type(value).__name__.startswith("Scalar")
+
+
+def natural_step(key: str, value: Any, direction: str) -> float:
+    """Half width of the central differences: 4 % of the largest number, or of the stage's unit (a tenth of a pixel)."""
+    if is_transform(value) or is_positions(key):
+        return 0.04 if direction != ONE else 0.08
+    largest = float(np.abs(np.array(value)).max())
+    return (0.1 if direction == ONE else 0.04) * max(largest, 0.1)
+
+
+class Texels:
+    """Candidates for the one entry of an array that is moved: the first that the sensor sees is taken."""
+
+    shares = (0.5, 0.3, 0.7, 0.2, 0.85, 0.4, 0.6, 0.1, 0.95)
+
+    @classmethod
+    def directions(cls, value: Any) -> Iterator[np.ndarray]:
+        count = size_of(value)
+        for share in cls.shares:
+            direction = np.zeros(count)
+            direction[int(share * count)] = 1
+            yield direction
+
+
+def moves(params: Any, row: Row) -> Iterator[Perturbation]:
+    """The motion of a row; of one entry of an array there are several to choose from.
+
+    Raises:
+        InputError: the parameter cannot be attached to the AD graph.
+    """
+    if row.direction == ONE:
+        for direction in Texels.directions(params[row.key]):
+            yield Perturbation(params, row.key, direction)
+    else:
+        yield Perturbation(params, row.key, row.direction)
+
+
+__all__ = ["ONE", "Row", "directions", "is_plain", "list_rows", "moves", "natural_step", "size_of"]
