@@ -40,7 +40,7 @@ def show(r):
 def main():
     a = arguments()
     pbdr.set_variant(a.variant)
-    from pbdr.validation.census.runner import BAD, Plan, Results, run  # needs a variant
+    from pbdr.validation.census.runner import BAD, Plan, Results, run  # they need a variant
 
     if a.table is not None:
         from pbdr.validation.census.table import write_table

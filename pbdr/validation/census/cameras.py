@@ -23,7 +23,7 @@ def lens(name: str, sensor: Any, own: str = "sensor.*", **more: Any) -> None:
 
 def register() -> None:
     lens("perspective", lambda: {"sensor": camera(principal_point_offset_x=0.05)}, core=True)
-    lens("thinlens", lambda: {"sensor": camera("thinlens", aperture_radius=0.2, focus_distance=4.0)})
+    lens("thinlens", lambda: {"sensor": camera("thinlens", aperture_radius=0.6, focus_distance=3.0)})
     view = T().look_at([0, 1.2, 5], [0, 0, 0], [0, 1, 0])
     lens("orthographic", lambda: {"sensor": camera("orthographic", to_world=view.scale(1.6))})
     lens("batch", lambda: {"sensor": _batch()}, own="sensor.*")
@@ -67,8 +67,9 @@ def _bands() -> dict:
 
 
 def _batch() -> dict:
-    views = {name: camera(to_world=T().look_at([x, 1.2, 5], [0, 0, 0], [0, 1, 0])) for name, x in (("left", -1), ("right", 1))}
+    views = {
+        name: camera(to_world=T().look_at([x, 1.2, 5], [0, 0, 0], [0, 1, 0]))
+        for name, x in (("left", -1), ("right", 1))
+    }
     return {"type": "batch", **views, "film": {**film(SIZE, sample_border=False), "width": 2 * SIZE},
             "sampler": {"type": "multijitter"}}  # fmt: skip
-
-

@@ -13,6 +13,7 @@ from ..compare import regions_of
 VERDICTS = ("right", "no effect", "refused", "warned", "undecided", "wrong")
 BIAS_LIMIT = 0.01  # relative
 ERROR_LIMIT = 0.02  # largest standard error of a verdict 'right'
+TARGET = 0.015  # standard error at which no more samples are taken
 ERRORS = 3.0  # standard errors that a bias may have by chance
 PART_ERRORS = 4.0  # the same in quadrants, of which there are four
 ENOUGH = 24  # seeds from which on a standard error is trusted
@@ -44,7 +45,7 @@ def judge(ours: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarr
     opposite sign do not cancel. Right: the bias is at most 1 % or 3 standard errors, and the standard error at most 2 %.
 
     Args:
-        ours, reference: one image per seed, [height, width, channels].
+        ours, reference: one image per seed, [height, width, channels]; the same seeds.
         weights: an image.
     """
     if not all(np.isfinite(x).all() for x in ours):
@@ -62,20 +63,21 @@ def judge_numbers(ours: np.ndarray, reference: np.ndarray) -> Judgement:
         return Judgement("wrong", math.nan, math.nan, True, "The derivative is not finite.")
     if total == 0:
         return Judgement("undecided", math.nan, math.nan, False)
-    bias = (ours.mean(0) - reference.mean(0)) / total
-    error = np.sqrt(ours.var(0, ddof=1) / len(ours) + reference.var(0, ddof=1) / len(reference)) / abs(total)
+    difference = (ours - reference) / total
+    bias, error = difference.mean(0), difference.std(0, ddof=1) / math.sqrt(len(ours))
     limits = np.full(bias.shape, PART_ERRORS)
     limits[0] = ERRORS
     off = np.abs(bias) > np.maximum(BIAS_LIMIT, limits * error)
-    clear = np.abs(bias) > np.maximum(2 * BIAS_LIMIT, 10 * error)
+    clear = np.abs(bias) > np.maximum(2 * BIAS_LIMIT, 10 * error)  # of few seeds error bars are rough
     b, e = float(bias[0]), float(error[0])
     if off.any():
-        settled = len(ours) >= ENOUGH and bool((np.abs(bias) > (limits + 1.5) * error)[off].any()) or bool(clear.any())
+        sure = len(ours) >= ENOUGH and (np.abs(bias) > (limits + 1.5) * error)[off].any()
+        settled = bool(sure or clear.any())
         line = "" if off[0] else f"A quarter of the image is off by {100 * bias[np.argmax(off)]:+.1f} % of the whole."
         return Judgement("wrong", b, e, settled, line)
     if e > ERROR_LIMIT:
         return Judgement("undecided", b, e, False)
-    return Judgement("right", b, e, e <= BIAS_LIMIT and abs(b) <= max(BIAS_LIMIT, 2 * e))
+    return Judgement("right", b, e, e <= TARGET and abs(b) <= max(BIAS_LIMIT, 2 * e))
 
 
 def judge_silence(ours: list[np.ndarray], scale: float) -> Judgement:

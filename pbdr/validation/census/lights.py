@@ -48,7 +48,13 @@ def register() -> None:
     light("point", lambda: {"type": "point", "position": [1.5, 3, 2], "intensity": rgb(20, 18, 12)}, core=True)
     light(
         "projector",
-        lambda: {"type": "projector", "to_world": aimed(), "fov": 40, "irradiance": bitmap(low=5, high=20), "scale": 1.5},
+        lambda: {
+            "type": "projector",
+            "to_world": aimed(),
+            "fov": 40,
+            "irradiance": bitmap(low=5, high=20),
+            "scale": 1.5,
+        },
     )
     spot = {"type": "spot", "to_world": aimed(), "cutoff_angle": 22, "beam_width": 15}
     light("spot", lambda: {**spot, "intensity": rgb(30, 25, 20)})

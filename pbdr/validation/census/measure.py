@@ -25,6 +25,7 @@ SPP = 256
 STAGES = (8, 32, 128, 512)  # seeds
 STEP_CHANGE = 0.04  # change of the differences from h to h/2 at which the step is halved
 HALVINGS = 5
+HELD = 10_000  # the first of the seeds that are compared; those before give weights
 MATCH = 1e-3  # relative difference of forward and backward mode with the same samples
 INTEGRATORS: dict[str, dict] = {
     "prb_edge": {"type": "prb_edge"},
@@ -32,6 +33,10 @@ INTEGRATORS: dict[str, dict] = {
     "prb": {"type": "prb"},
     "prb_projective": {"type": "prb_projective", "guiding": "none"},
 }
+
+
+def seed_of(k: int) -> int:
+    return 1000 + 10 * k
 
 
 class Bench:
@@ -62,8 +67,8 @@ class Bench:
         dr.enable_grad(θ)
         move.set(θ)
         image = mi.render(
-            self.scene, params=move.params, sensor=self.sensor, integrator=integrator, spp=1, spp_grad=SPP, seed=seed,
-            seed_grad=seed + 1,
+            self.scene, params=move.params, sensor=self.sensor, integrator=integrator, spp=1, spp_grad=SPP, seed=seed + 1,
+            seed_grad=seed,
         )  # fmt: skip
         return θ, image
 
@@ -86,7 +91,8 @@ class Reference:
     """Finite differences of a row: (4 D(h/2) - D(h)) / 3, of which the O(h²) error is gone (Richardson).
 
     Seeds that give the weights of the projection are not those that are projected: an error of the weights would
-    correlate with what it is compared with.
+    correlate with what it is compared with. An integrator is compared seed by seed: where it draws its samples as `path` does,
+    most of the noise is common to both.
     """
 
     def __init__(self, bench: Bench, move: Perturbation, step: float):
@@ -103,7 +109,7 @@ class Reference:
         self.held: list[np.ndarray] = []
 
     def _pair(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        seed = 1000 + 10 * k
+        seed = seed_of(k)
         return tuple(self.bench.difference(self.move, h, seed) for h in (self.step, self.step / 2))
 
     def renew(self) -> None:
@@ -136,7 +142,7 @@ class Reference:
 
     def images(self, seeds: int) -> list[np.ndarray]:
         while len(self.held) < seeds:
-            self.held.append(self._extrapolate(self._pair(10_000 + len(self.held))))
+            self.held.append(self._extrapolate(self._pair(HELD + len(self.held))))
         return self.held[:seeds]
 
 
@@ -157,10 +163,28 @@ def measure(bench: Bench, row: Row, integrators: list[str], seconds: float = 20.
     for name in integrators:
         start = time.process_time()
         if problem is not None:
-            result = {"forward": problem[0], "backward": problem[0], "line": problem[1]}
+            word, line = problem
+            if word == "error":
+                word, line = _without_reference(bench, name, line)
+            result = {"forward": word, "backward": word, "line": line}
         else:
             result = _compare(reference, name, seconds)
         yield {**base, "integrator": name, **result, "cpu": round(time.process_time() - start, 2)}
+
+
+def _without_reference(bench: Bench, name: str, line: str) -> tuple[str, str]:
+    """Verdict and line where finite differences raise: what Mitsuba cannot render, or what the row does."""
+    try:
+        mi.render(bench.scene, sensor=bench.sensor, integrator=bench.reference, spp=SPP, seed=99)
+        return "error", line
+    except Exception:
+        bench.load()
+    try:
+        mi.render(bench.scene, sensor=bench.sensor, integrator=bench.integrator(name), spp=SPP, seed=99)
+        return "undecided", f"Mitsuba's {bench.situation.reference} cannot render the scene."
+    except Exception as error:
+        bench.load()
+        return "refused", f"Mitsuba itself cannot render the scene: {failure(error)[1]}"
 
 
 def _reference(bench: Bench, row: Row) -> Reference:
@@ -181,7 +205,7 @@ def failure(error: BaseException) -> tuple[str, str]:
         seen.append(chain)
         line = str(chain) or line
         chain = chain.__cause__ or chain.__context__
-    return "error", f"{type(error).__name__}: {' '.join(line.split())[-300:]}"
+    return "error", f"{type(error).__name__}: {' '.join(line.split())[:300]}"
 
 
 def _compare(reference: Reference, name: str, seconds: float) -> dict:
@@ -220,11 +244,11 @@ def _judge_forward(reference: Reference, name: str, seconds: float) -> tuple[Jud
     judgement = None
     for seeds in (4,) if reference.silent else STAGES:
         while len(ours) < seeds and (len(ours) < STAGES[0] or time.process_time() - start < seconds):
-            ours.append(reference.bench.forward(reference.move, integrator, 500_000 + 10 * len(ours)))
+            ours.append(reference.bench.forward(reference.move, integrator, seed_of(HELD + len(ours))))
         if reference.silent:
             judgement = judge_silence(ours, reference.scale)
         else:
-            judgement = judge(ours, reference.images(seeds), reference.weights(seeds))
+            judgement = judge(ours, reference.images(len(ours)), reference.weights(len(ours)))
         if judgement.settled or time.process_time() - start > seconds:
             break
     return judgement, len(ours)
@@ -242,10 +266,10 @@ def _judge_backward(
     if reference.silent:
         weights = np.ones_like(weights)
         total = reference.scale * weights.size
-    second = bench.backward(move, integrator, 500_000, weights)
+    second = bench.backward(move, integrator, seed_of(HELD), weights)
     if forward is not None:
         forget()
-        first = float((bench.forward(move, integrator, 500_000) * weights).sum())
+        first = float((bench.forward(move, integrator, seed_of(HELD)) * weights).sum())
         if abs(first - second) <= MATCH * max(abs(first), total):
             return forward.verdict, forward.bias, ""
     if not np.isfinite(second):
@@ -258,8 +282,8 @@ def _judge_backward(
     judgement = None
     for seeds in STAGES:
         while len(values) < seeds and (len(values) < STAGES[0] or time.process_time() - start < seconds):
-            values.append(bench.backward(move, integrator, 700_000 + 10 * len(values), weights))
-        projected = np.array([[(x * weights).sum()] for x in reference.images(seeds)])
+            values.append(bench.backward(move, integrator, seed_of(HELD + len(values)), weights))
+        projected = np.array([[(x * weights).sum()] for x in reference.images(len(values))])
         judgement = judge_numbers(np.array(values)[:, None], projected)
         if judgement.settled or time.process_time() - start > seconds:
             break

@@ -130,6 +130,8 @@ def _run_situation(plan: Plan, results: Results, worker: Worker, name: str, repo
         for kind, message in worker.ask({**job, "seconds": plan.seconds}):
             if kind == "start":
                 current = (message["integrator"], message["row"])
+            elif kind == "problem":
+                report({"row": name, "integrator": "-", "forward": "error", "backward": "error", "line": message})
             elif kind == "result":
                 result = {**message, "time": time.time()}
                 results.add(result)
@@ -158,9 +160,7 @@ def _run_situation(plan: Plan, results: Results, worker: Worker, name: str, repo
 def _done(rows: dict[str, dict], again: Iterable[str], since: float) -> list[str]:
     """Names of the rows that need not be measured."""
     return [
-        name
-        for name, r in rows.items()
-        if r.get("time", 0) >= since or not {r["forward"], r["backward"]} & set(again)
+        name for name, r in rows.items() if r.get("time", 0) >= since or not {r["forward"], r["backward"]} & set(again)
     ]
 
 
@@ -169,7 +169,9 @@ class Worker:
 
     def __init__(self, variant: str):
         environment = {**os.environ, "PYTHONPATH": _path()}
-        command = [sys.executable, "-m", "pbdr.validation.census.worker", variant]
+        # The catalogue needs a variant when it is imported.
+        start = f"import pbdr; pbdr.set_variant({variant!r}); from pbdr.validation.census.worker import main; main()"
+        command = [sys.executable, "-c", start]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )

@@ -35,7 +35,9 @@ def register() -> None:
     shape("cube", lambda: {"type": "cube", "to_world": turn.scale(0.5), **matte}, core=True)
     shape("rectangle", lambda: {"type": "rectangle", "to_world": turn.scale([0.8, 0.6, 1]), **matte}, core=True)
     shape("disk", lambda: {"type": "disk", "to_world": turn.scale(0.8), **matte})
-    shape("cylinder", lambda: {"type": "cylinder", "p0": [-0.3, -0.6, 0], "p1": [0.2, 0.7, 0.4], "radius": 0.4, **matte})
+    shape(
+        "cylinder", lambda: {"type": "cylinder", "p0": [-0.3, -0.6, 0], "p1": [0.2, 0.7, 0.4], "radius": 0.4, **matte}
+    )
     shape("ply smooth", lambda: {**as_file(uv_sphere(8, seam=False, radius=0.8), True), **matte}, core=True)
     shape("ply flat", lambda: {**as_file(uv_sphere(4, seam=False, normals=False, radius=0.8), False), **matte})
     shape("ply textured", lambda: {**as_file(uv_sphere(8, seam=True, radius=0.8), True), "bsdf": _textured()})

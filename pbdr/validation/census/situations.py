@@ -127,4 +127,4 @@ def _load() -> None:
         module.register()
 
 
-__all__ = ["SITUATIONS", "Situation", "add", "ball", "bitmap", "camera", "diffuse", "film", "glow", "load_all", "rgb", "sheet", "sky", "stage", "T"]  # fmt: skip
+__all__ = ["SITUATIONS", "Situation", "T", "add", "ball", "bitmap", "camera", "diffuse", "film", "glow", "load_all", "rgb", "sheet", "sky", "stage"]  # fmt: skip

@@ -74,7 +74,9 @@ def _painted(kind: str) -> dict:
     count = mesh.vertex_count() if kind == "vertex" else mesh.face_count()
     colours = np.random.default_rng(11).uniform(0.2, 0.8, 3 * count).astype(np.float32)
     props = mi.Properties()
-    props["bsdf"] = mi.load_dict({"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": f"{kind}_color"}})
+    props["bsdf"] = mi.load_dict(
+        {"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": f"{kind}_color"}}
+    )
     painted = mi.Mesh(
         "thing", mesh.vertex_count(), mesh.face_count(), props, has_vertex_normals=kind == "vertex",
         has_vertex_texcoords=False,

@@ -9,7 +9,9 @@ from typing import Any
 
 import mitsuba as mi
 
-import pbdr
+from .measure import Bench, failure, measure
+from .rows import list_rows
+from .situations import load_all
 
 MARK = "@census "  # lines that are meant for whom we work for
 
@@ -20,11 +22,6 @@ def say(kind: str, content: Any) -> None:
 
 def work(job: dict) -> None:
     """Measure the rows of one situation."""
-    # The catalogue needs a variant when it is imported.
-    from .measure import Bench, failure, measure
-    from .rows import list_rows
-    from .situations import load_all
-
     situation = load_all()[job["situation"]]
     skip = {tuple(x) for x in job["skip"]}
     try:
@@ -46,12 +43,8 @@ def work(job: dict) -> None:
 
 
 def main() -> None:
-    pbdr.set_variant(sys.argv[1])
+    """Work until there are no more jobs; the variant has been set before this module was imported."""
     mi.set_log_level(mi.LogLevel.Error)
     for line in sys.stdin:
         work(json.loads(line))
         say("done", None)
-
-
-if __name__ == "__main__":
-    main()
