@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from pbdr.validation.census import (
-    EXCLUDED, Bench, Plan, Results, Row, installed, judge, list_rows, load_all, measure, run, runner,
+    EXCLUDED,
+    Bench,
+    Plan,
+    Results,
+    Row,
+    installed,
+    judge,
+    list_rows,
+    load_all,
+    measure,
+    run,
+    runner,
 )  # fmt: skip
 from pbdr.validation.census.judge import judge_silence
 from pbdr.validation.census.table import make_table

@@ -80,18 +80,23 @@ def _coated() -> None:
         "base_color": rgb(*RED), "roughness": 0.4, "anisotropic": 0.3, "spec_trans": 0.3, "spec_tint": 0.4, "sheen": 0.5,
         "sheen_tint": 0.4, "flatness": 0.3,
     }  # fmt: skip
-    solid = {k: v for k, v in lobes.items() if k not in ("spec_trans",)}
     material(
         "principled",
-        {"type": "principled", "metallic": 0.3, "clearcoat": 0.6, "clearcoat_gloss": 0.5, "eta": 1.5, **solid},
+        {"type": "principled", "metallic": 0.3, "clearcoat": 0.6, "clearcoat_gloss": 0.5, "eta": 1.5, **lobes},
         core=True,
     )
     material(
         "principled glass",
         {"type": "principled", "base_color": rgb(*GREY), "roughness": 0.3, "spec_trans": 0.6, "eta": 1.5},
+        # Of the others, which are 0, there is no derivative to both sides.
+        own="*.spec_trans.value *.eta *.roughness.value *.base_color.value",
         max_depth=4,
     )
-    material("principled specular", {"type": "principled", "base_color": rgb(*RED), "roughness": 0.4, "specular": 0.6})
+    material(
+        "principled specular",
+        {"type": "principled", "base_color": rgb(*RED), "roughness": 0.4, "specular": 0.6},
+        own="*.specular *.roughness.value *.base_color.value",
+    )
     material("principledthin", {"type": "principledthin", "diff_trans": 0.8, "eta": 1.5, **lobes}, make=sheet)
 
 

@@ -70,11 +70,12 @@ def is_plain(value: Any) -> bool:
 
 
 def natural_step(key: str, value: Any, direction: str) -> float:
-    """Half width of the central differences: 4 % of the largest number, or of the stage's unit (a tenth of a pixel)."""
+    """Half width of the central differences to begin with: 8 % of the largest number, or of the stage's unit (a fifth of a
+    pixel); of one entry, which does less, twice that."""
+    wide = 0.16 if direction == ONE else 0.08
     if is_transform(value) or is_positions(key):
-        return 0.04 if direction != ONE else 0.08
-    largest = float(np.abs(np.array(value)).max())
-    return (0.1 if direction == ONE else 0.04) * max(largest, 0.1)
+        return wide
+    return wide * max(float(np.abs(np.array(value)).max()), 0.1)
 
 
 class Texels:
