@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+import drjit as dr
 import mitsuba as mi
 
 from .measure import Bench, failure, measure
@@ -45,6 +46,7 @@ def work(job: dict) -> None:
 def main() -> None:
     """Work until there are no more jobs; the variant has been set before this module was imported."""
     mi.set_log_level(mi.LogLevel.Error)
+    dr.set_thread_count(1)  # most of the time is tracing and compiling; several workers share a machine better
     for line in sys.stdin:
         work(json.loads(line))
         say("done", None)
