@@ -22,6 +22,7 @@ from pbdr.validation.census import (
     runner,
 )  # fmt: skip
 from pbdr.validation.census.judge import judge_silence
+from pbdr.validation.census.rows import matches
 from pbdr.validation.census.table import make_table
 
 RNG = np.random.default_rng(1)
@@ -67,6 +68,14 @@ def test_directions_of_a_situation():
     assert {("thing.vertex_positions", d) for d in ("translate_x", "rotate_z", "scale", "one entry")} <= rows
     assert ("thing.bsdf.reflectance.value", "uniform") in rows
     assert not any(key == "thing.faces" for key, _ in rows)  # integers
+
+
+def test_globs_on_rows():
+    name = "plastic nonlinear/thing.bsdf.eta/uniform"
+    for only in ("*", "plastic*", "*/*.eta", "*/*/uniform", "plastic nonlinear/thing.bsdf.eta/uniform"):
+        assert matches(name, only), only
+    for only in ("plastic", "*/*.alpha", "*/*/random", "*uniform"):
+        assert not matches(name, only), only
 
 
 # ------------------------------------------------------------------------------ verdicts

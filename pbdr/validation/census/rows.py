@@ -31,6 +31,12 @@ class Row:
         return f"{self.situation}/{self.key}/{self.direction}"
 
 
+def matches(name: str, only: str) -> bool:
+    """Whether the name of a row matches the glob ``situation/key/direction``, whose last parts may be missing."""
+    globs = [*only.split("/"), "*", "*"][:3]
+    return all(fnmatch.fnmatchcase(part, glob) for part, glob in zip(name.split("/"), globs, strict=False))
+
+
 def list_rows(situation: Situation, params: Any) -> list[Row]:
     """The rows of every floating-point parameter of the tested plugin, marked as differentiable or not."""
     rows = []
@@ -105,4 +111,4 @@ def moves(params: Any, row: Row) -> Iterator[Perturbation]:
         yield Perturbation(params, row.key, row.direction)
 
 
-__all__ = ["ONE", "Row", "directions", "is_plain", "list_rows", "moves", "natural_step", "size_of"]
+__all__ = ["ONE", "Row", "directions", "is_plain", "list_rows", "matches", "moves", "natural_step", "size_of"]

@@ -18,10 +18,11 @@ from typing import Any
 
 import pbdr
 
+from .rows import matches
 from .situations import load_all
 from .worker import MARK
 
-SILENCE = 240.0  # seconds without a word after which the worker is ended
+SILENCE = 900.0  # seconds without a word after which the worker is ended
 FRESH = 12  # situations after which a worker is replaced
 BAD = ("wrong", "error", "abort", "undecided")
 
@@ -73,7 +74,7 @@ class Plan:
     """What is to be measured.
 
     Attributes:
-        only: glob on names of rows, ``situation/key/direction``.
+        only: globs on names of rows, ``situation/key/direction``; the last parts may be missing.
         core: only the situations of the smaller census.
         again: verdicts of rows that are measured though they are there.
         minutes: wall-clock time after which no further row begins; 0: no limit.
@@ -92,7 +93,8 @@ class Plan:
 
     def situations(self) -> list[str]:
         found = load_all().values()
-        return [s.name for s in found if s.variant in self.variant and (s.core or not self.core)]
+        wanted = (s for s in found if s.variant in self.variant and (s.core or not self.core))
+        return [s.name for s in wanted if matches(s.name, self.only)]
 
     @property
     def late(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import sys
 from typing import Any
@@ -11,7 +10,7 @@ import drjit as dr
 import mitsuba as mi
 
 from .measure import Bench, failure, measure
-from .rows import list_rows
+from .rows import list_rows, matches
 from .situations import load_all
 
 MARK = "@census "  # lines that are meant for whom we work for
@@ -33,7 +32,7 @@ def work(job: dict) -> None:
         return
     for row in rows:
         wanted = [i for i in job["integrators"] if (i, row.name) not in skip]
-        if not wanted or not fnmatch.fnmatchcase(row.name, job["only"]):
+        if not wanted or not matches(row.name, job["only"]):
             continue
         say("start", {"row": row.name, "integrator": wanted[0]})
         for result in measure(bench, row, wanted, job["seconds"]):
