@@ -19,6 +19,7 @@ def arguments():
     p.add_argument("--variant", default="llvm_ad_rgb")
     p.add_argument("--integrators", default="prb_edge,prb_reparam", help="comma-separated; also prb, prb_projective")
     p.add_argument("--only", default="*", help="globs: situation, situation/parameter or situation/parameter/direction")
+    p.add_argument("--kinds", default="", help="comma-separated: BSDF, Texture, Emitter, Shape, Sensor, Film, ...")
     p.add_argument("--core", action="store_true", help="only the smaller census")
     p.add_argument("--failed", action="store_true", help="measure again what was wrong, undecided or raised")
     p.add_argument("--again", action="store_true", help="measure again what is there")
@@ -40,6 +41,7 @@ def show(r):
 def main():
     a = arguments()
     pbdr.set_variant(a.variant)
+    from pbdr.validation.census.plugins import KINDS
     from pbdr.validation.census.runner import BAD, Plan, Results, run  # they need a variant
 
     if a.table is not None:
@@ -48,7 +50,8 @@ def main():
         write_table(a.results, a.table)
         return
     again = BAD if a.failed else ("right", "no effect", "refused", "warned", *BAD) if a.again else ()
-    plan = Plan(a.variant, a.integrators.split(","), a.only, a.core, again, a.minutes, a.seconds)
+    kinds = a.kinds.split(",") if a.kinds else KINDS
+    plan = Plan(a.variant, a.integrators.split(","), a.only, tuple(kinds), a.core, again, a.minutes, a.seconds)
     run(plan, Results(a.results, a.variant), show)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pbdr
 
+from .plugins import KINDS
 from .rows import matches
 from .situations import load_all
 from .worker import MARK
@@ -75,6 +76,7 @@ class Plan:
 
     Attributes:
         only: globs on names of rows, ``situation/key/direction``; the last parts may be missing.
+        kinds: kinds of plugins, keys of `KINDS`.
         core: only the situations of the smaller census.
         again: verdicts of rows that are measured though they are there.
         minutes: wall-clock time after which no further row begins; 0: no limit.
@@ -84,6 +86,7 @@ class Plan:
     variant: str
     integrators: list[str]
     only: str = "*"
+    kinds: tuple[str, ...] = tuple(KINDS)
     core: bool = False
     again: tuple[str, ...] = ()
     minutes: float = 0.0
@@ -94,7 +97,7 @@ class Plan:
     def situations(self) -> list[str]:
         found = load_all().values()
         wanted = (s for s in found if s.variant in self.variant and (s.core or not self.core))
-        return [s.name for s in wanted if matches(s.name, self.only)]
+        return [s.name for s in wanted if s.kind in self.kinds and matches(s.name, self.only)]
 
     @property
     def late(self) -> bool:
