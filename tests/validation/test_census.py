@@ -96,6 +96,13 @@ def test_verdicts(ours, verdict):
     assert judge(images(32, **ours), images(32, 0.1), TRUTH).verdict == verdict
 
 
+def test_noise_that_is_common_cancels_seed_by_seed():
+    reference = images(32, 3.0)
+    assert judge([1.005 * x for x in reference], reference, TRUTH).error < 0.002
+    assert judge(images(32, 0.01), reference, TRUTH).error > 0.02
+    assert judge(images(32, 0.01), images(512, 3.0), TRUTH).error < 0.02
+
+
 def test_errors_that_cancel_are_found():
     """The whole image has the right sum, its left half too much and its right half too little of it."""
     factor = np.ones((8, 8, 1))

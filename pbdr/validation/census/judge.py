@@ -45,7 +45,8 @@ def judge(ours: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarr
     opposite sign do not cancel. Right: the bias is at most 1 % or 3 standard errors, and the standard error at most 2 %.
 
     Args:
-        ours, reference: one image per seed, [height, width, channels]; the same seeds.
+        ours: one image per seed, [height, width, channels].
+        reference: the same, of the same seeds first; there may be more.
         weights: an image.
     """
     if not all(np.isfinite(x).all() for x in ours):
@@ -57,14 +58,23 @@ def judge(ours: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarr
 
 
 def judge_numbers(ours: np.ndarray, reference: np.ndarray) -> Judgement:
-    """The same for projections [seed, region], of which region 0 is the whole."""
+    """The same for projections [seed, region], of which region 0 is the whole.
+
+    Seed by seed, where most of the noise is common to both; or all references against all estimates, where it is not and
+    there are more of the former. What has the smaller standard error is taken.
+    """
     total = float(reference[:, 0].mean())
     if not np.isfinite(ours).all():
         return Judgement("wrong", math.nan, math.nan, True, "The derivative is not finite.")
     if total == 0:
         return Judgement("undecided", math.nan, math.nan, False)
-    difference = (ours - reference) / total
-    bias, error = difference.mean(0), difference.std(0, ddof=1) / math.sqrt(len(ours))
+    paired = (ours - reference[: len(ours)]) / total
+    bias, error = paired.mean(0), paired.std(0, ddof=1) / math.sqrt(len(ours))
+    if len(reference) > len(ours):
+        variance = ours.var(0, ddof=1) / len(ours) + reference.var(0, ddof=1) / len(reference)
+        apart = np.sqrt(variance) / abs(total)
+        if apart[0] < error[0]:
+            bias, error = (ours.mean(0) - reference.mean(0)) / total, apart
     limits = np.full(bias.shape, PART_ERRORS)
     limits[0] = ERRORS
     off = np.abs(bias) > np.maximum(BIAS_LIMIT, limits * error)

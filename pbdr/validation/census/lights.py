@@ -21,12 +21,12 @@ def more_objects(name: str) -> dict:
     return {"sky": None} if name.split()[0] in ("constant", "envmap", "sunsky", "timed_sunsky") else {}
 
 
-def aimed(x: float = 1.5, y: float = 3.0, z: float = 2.0) -> Any:
+def aimed(x: float = 1.0, y: float = 1.9, z: float = 1.0) -> Any:
     return T().look_at([x, y, z], [0, -0.3, 0], [0, 1, 0])
 
 
 def register() -> None:
-    panel = {"type": "rectangle", "to_world": aimed().scale(0.6)}
+    panel = {"type": "rectangle", "to_world": aimed().scale(0.35)}
     light("area", lambda: {**panel, "emitter": glow(9, 8, 6)}, core=True)
     light("area textured", lambda: {**panel, "emitter": {"type": "area", "radiance": bitmap(low=2, high=9)}})
     light(
