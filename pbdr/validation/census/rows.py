@@ -42,7 +42,7 @@ def list_rows(situation: Situation, params: Any) -> list[Row]:
     rows = []
     for key in params.keys():
         if any(fnmatch.fnmatchcase(key, glob) for glob in situation.own):
-            rows += [Row(situation.name, key, d) for d in directions(key, params[key])]
+            rows += [Row(situation.name, key, d) for d in directions(key, params[key]) if is_valid(key, d, params)]
     rows += [Row(situation.name, key, d) for key, d in situation.also]
     return list(dict.fromkeys(rows))
 
@@ -53,8 +53,7 @@ def directions(key: str, value: Any) -> Iterator[str]:
     if is_transform(value):
         yield "translate_x"
         yield "rotate_y" if key.startswith(("sensor", "light")) else "rotate_z"
-        if not key.startswith("sensor"):  # a camera must not be scaled
-            yield "scale"
+        yield "scale"
     elif is_positions(key):
         yield from ("translate_x", "rotate_z", "scale", ONE)
     elif isinstance(value, float):
@@ -64,6 +63,16 @@ def directions(key: str, value: Any) -> Iterator[str]:
             yield "uniform"
         else:
             yield from ("random", ONE)
+
+
+def is_valid(key: str, direction: str, params: Any) -> bool:
+    """Whether the motion makes a scene of it: cameras, skies and directions must not be scaled.
+
+    Of a scaled sky Mitsuba renders something, but its two sampling techniques disagree about what.
+    """
+    place, _, name = key.rpartition(".")
+    is_light = place == "light" and f"{place}.silhouette_sampling_weight" not in params
+    return not (direction == "scale" and name == "to_world" and (is_light or key.startswith("sensor")))
 
 
 def size_of(value: Any) -> int:
