@@ -5,7 +5,7 @@ Importing the package finds LLVM >= 17 or CUDA first, then registers the plugins
     import mitsuba as mi
     import pbdr
     pbdr.set_variant()                       # or mi.set_variant("llvm_ad_rgb")
-    scene = mi.load_file("scene.xml")        # <integrator type="prb_edge"/>
+    scene = pbdr.load_file("scene.xml")      # <integrator type="prb_edge"/>
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = [
     "InputError",
     "PbdrError",
     "UnsupportedError",
+    "attach",
     "gradcheck",
     "load_file",
     "optimize",
@@ -48,6 +49,7 @@ __all__ = [
 # Public names that need a variant or heavy imports are resolved on first use.
 _LAZY = {
     "Experiment": ("pbdr.optimization.experiment", "Experiment"),
+    "attach": ("pbdr.scene.leaves", "attach"),
     "gradcheck": ("pbdr.validation.compare", "gradcheck"),
     "load_file": ("pbdr.scene.load", "load_file"),
     "optimize": ("pbdr.optimization.run", "optimize"),

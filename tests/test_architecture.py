@@ -11,7 +11,7 @@ import pbdr
 ROOT = Path(pbdr.__file__).parent
 # A package may import those with a smaller number (and itself).
 LAYER = {
-    "core": 0, "backend": 1, "plugins": 2, "scene": 3, "sampling": 4, "geometry": 4, "bssrdfs": 4, "integrators": 5,
+    "core": 0, "backend": 1, "plugins": 2, "scene": 3, "sampling": 4, "geometry": 4, "bssrdfs": 4, "bsdfs": 4, "integrators": 5,
     "parameters": 5, "losses": 5, "report": 6, "optimization": 7, "validation": 7, "cli": 8,
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

@@ -11,10 +11,13 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_scene import SCENE, write_scene
 
 import pbdr
-from pbdr.optimization.experiment import load_experiment
+from pbdr.optimization.experiment import ParameterSpec, load_experiment
+from pbdr.parameters.collection import Collection
+from pbdr.scene.keys import find_keys
 from pbdr.validation.cases import CASES
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.meshes import uv_sphere
@@ -37,6 +40,7 @@ OVERRIDES = {
     "unknown representation": ("parameters.1.representation=spline", "representation"),
     "unknown integrator": ("integrator.type=prb_edges", "Did you mean 'prb_edge'"),
     "unknown integrator parameter": ("integrator.max_dept=3", "max_dept"),
+    "parameter that an integrator of Mitsuba has not": ("integrator={type='path', foo=1}", 'integer "foo": 1'),
     "override without value": ("schedule.iterations", "expected section.key=value"),
 }
 
@@ -74,6 +78,46 @@ def test_files(folder, refuse, tmp_path):
     refuse("missing mesh file", "start.ply", optimize(folder))
 
 
+SCENE_FILES = {
+    "parameter that a plugin does not have": (
+        '<integrator type="path"><integer name="strict_depth" value="3"/></integrator>',
+        ["line 1, col 25", 'integer "strict_depth": 3', "take it out"],
+    ),
+    "colour as <spectrum>": (
+        '<bsdf type="diffuse" id="a"><spectrum name="reflectance" value="0.1, 0.2, 0.3"/></bsdf>',
+        ["<rgb name=", "wavelength"],
+    ),
+    "undefined $parameter": (
+        '<shape type="sphere"><float name="radius" value="$size"/></shape>',
+        ["$size", '<default name="size"', "-D size=", "pbdr.load_file(path, size=...)"],
+    ),
+    "plugin of another package": ('<bsdf type="itu-radio-material" id="a"/>', ["itu-radio-material", "import that"]),
+    "misspelt plugin": ('<bsdf type="roughplastik" id="a"/>', ["Did you mean 'roughplastic'"]),
+    "parameter of an own plugin": (
+        '<integrator type="prb_edge"><integer name="max_dept" value="3"/></integrator>',
+        ["max_dept", "Did you mean 'max_depth'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENE_FILES)
+def test_scene_files(tmp_path, refuse, name):
+    body, words = SCENE_FILES[name]
+    (tmp_path / "scene.xml").write_text(f'<scene version="3.0.0">{body}</scene>')
+    refuse(f"scene file: {name}", words, lambda: pbdr.load_file(tmp_path / "scene.xml"))
+
+
+def test_scene_parameters(tmp_path, refuse):
+    file = tmp_path / "scene.xml"
+    file.write_text('<scene version="3.0.0"><shape type="sphere"/></scene>')
+    refuse("scene file: `-D` for a $parameter that it has not", "$size=3", lambda: pbdr.load_file(file, size=3))
+    refuse(
+        "scene file: `optimize` that is no bool",
+        "must be True or False",
+        lambda: pbdr.load_file(file, optimize="yes"),
+    )
+
+
 def test_images(folder, refuse):
     same = 'targets.scene=""'
     for title, name, data, words in (
@@ -82,6 +126,19 @@ def test_images(folder, refuse):
     ):
         mi.Bitmap(data).write(str(folder / f"{name}.exr"))
         refuse(title, words, optimize(folder, f'targets.images=["{name}.exr", "{name}.exr"]', same))
+    cut = np.full((16, 16, 4), 128, np.uint8)
+    cut[:8, :, 3] = 0
+    cut[8:, :, 3] = 255
+    cutout, bad = tuple(f'targets.images=["{name}", "{name}"]' for name in ("cut.png", "text.png"))
+    mi.Bitmap(cut).write(str(folder / "cut.png"))
+    refuse("target with transparent pixels", ["50 %", "[targets] background ="], optimize(folder, cutout, same))
+    (folder / "text.png").write_text("no image")
+    refuse("target that is no image", "not an image", optimize(folder, bad, same))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (16, 8)).save(folder / "turned.jpg", exif=turned)
+    wide = 'targets.images=["turned.jpg", "turned.jpg"]'
+    refuse("photograph that EXIF turns", "8x16 after the turn", optimize(folder, wide, same, "views.height=8"))
     mi.Bitmap(np.full((4, 4, 3), 128, np.uint8)).write(str(folder / "grey.png"))
     (folder / "scene.xml").write_text(SCENE.format(mesh="start.ply", map="grey.png"))
     refuse("8-bit map to be optimized", "8-bit map", optimize(folder))
@@ -98,6 +155,48 @@ def test_not_a_number(folder, refuse):
         lines.replace(positions[:3].tobytes(), np.full(3, np.nan, np.float32).tobytes(), 1)
     )
     refuse("NaN in a mesh", ["start.ply", "invalid vertex position"], optimize(folder))
+
+
+@pytest.mark.parametrize("representation", ["distance_field", "direct"])
+def test_invisible_distance_field(refuse, representation):
+    grid = mi.TensorXf(np.zeros((6, 8, 9, 1), np.float32))
+    scene = mi.load_dict({"type": "scene", "body": {"type": "sdfgrid", "grid": grid}})
+    spec = ParameterSpec(key="body.grid", representation=representation)
+    refuse(
+        f"distance field with unlike x and z, representation `{representation}`",
+        ["as many values along x as along z", "9 x 8 x 6", "resample it to 9", "to_world"],
+        lambda: Collection(mi.traverse(scene), [spec]),
+    )
+
+
+def test_merged_scene(folder, refuse):
+    text = SCENE.format(mesh="start.ply", map="grey.exr").replace("</scene>", "")
+    twin = '<shape type="ply" id="{}"><string name="filename" value="start.ply"/><ref id="clay"/></shape>'
+    text += '<bsdf type="diffuse" id="clay"/>'
+    (folder / "twins.xml").write_text(text + twin.format("vase") + twin.format("cup") + "</scene>")
+    merged = mi.traverse(mi.load_file(str(folder / "twins.xml")))
+    refuse(
+        "name of a mesh that `mi.load_file` merged",
+        ["loaded with merging", "pbdr.load_file", "optimize=False"],
+        lambda: find_keys(merged, "vase.vertex_positions"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("shape.vertex_position", "has no parameter"),
+        ("shape.*", "not a pattern"),
+        ("shape.faces", "not differentiable"),
+        ("sensor.to_world", "what it is made of"),
+        ("sun.sun_direction", "read-only"),
+    ],
+)
+def test_attach(refuse, key, words):
+    scene = mi.load_dict(
+        {"type": "scene", "shape": {"type": "cube"}, "sensor": {"type": "perspective"}, "sun": {"type": "sunsky"}}
+    )
+    refuse(f"attach: `{key}`", words, lambda: pbdr.attach(mi.traverse(scene), key))
 
 
 def test_gradcheck(refuse):
@@ -157,6 +256,46 @@ def test_polarized(refuse):
 
     assert run.returncode == 1
     refuse("polarized variant", ["polarization", "llvm_ad_spectral'"], call, RuntimeError)
+
+
+def test_colours_in_a_spectral_variant(folder, refuse):
+    """Mitsuba holds coefficients there; the maps of the scene are raw, so they are numbers still."""
+    code = f"""
+import pbdr
+pbdr.set_variant('llvm_ad_spectral')
+import mitsuba as mi
+from pbdr.optimization.experiment import ParameterSpec
+from pbdr.parameters.collection import Collection
+picture = {{'type': 'bitmap', 'filename': {str(folder / "grey.exr")!r}}}
+params = mi.traverse(mi.load_dict({{'type': 'scene', 'sky': {{'type': 'envmap', 'filename': picture['filename']}},
+    'a': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': picture}}}},
+    'b': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': {{'type': 'rgb', 'value': [.1, .2, .3]}}}}}},
+    'c': {{'type': 'sphere', 'bsdf': {{'type': 'diffuse', 'reflectance': picture | {{'raw': True}}}}}}}}))
+for key in ('sky.data', 'a.bsdf.reflectance.data', 'b.bsdf.reflectance.value', 'c.bsdf.reflectance.data'):
+    try:
+        Collection(params, [ParameterSpec(key=key, bounds=(0.0, 1.0))])
+        print('taken', key)
+    except pbdr.UnsupportedError as error:
+        print('refused', key, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = run.stdout.strip().splitlines()[-4:]
+    assert [line.split()[:2] for line in lines] == [
+        ["refused", "sky.data"],
+        ["refused", "a.bsdf.reflectance.data"],
+        ["refused", "b.bsdf.reflectance.value"],
+        ["taken", "c.bsdf.reflectance.data"],
+    ], run.stderr
+
+    def call():
+        raise pbdr.UnsupportedError(lines[2].split(maxsplit=2)[2])
+
+    refuse(
+        "bounds of a colour in a spectral variant",
+        ["coefficients of a spectrum", "llvm_ad_rgb"],
+        call,
+        pbdr.UnsupportedError,
+    )
 
 
 def test_command_line_status(folder):

@@ -96,6 +96,8 @@ def _finished(result) -> None:
     lines = [f"{v['name']:12s} {v['psnr_initial']:6.1f} -> {v['psnr']:.1f} dB" for v in summary["views"]]
     for key, entry in summary["parameters"].items():
         lines.append(f"{key}: " + ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in entry.items()))
+    if lost := summary.get("not in scene.xml"):
+        lines += ["", f"scene.xml cannot hold {', '.join(lost)}: in values.npz"]
     lines += ["", f"results  {result.folder}", f"report   {result.report}", f"look     pbdr view {result.folder}"]
     panel("Recovered", lines)
 
@@ -123,7 +125,9 @@ def gradcheck(
     scene: Path,
     key: str,
     direction: str = "uniform",
-    integrator: Annotated[str, typer.Option(help="Plugin name; default: the scene's own.")] = "",
+    integrator: Annotated[
+        str, typer.Option(help="Plugin name, with the max_depth of the scene's; default: the scene's own.")
+    ] = "",
     step: float = 0.02,
     spp: int = 256,
     fd_spp: int = 4096,
@@ -139,13 +143,15 @@ def gradcheck(
     from rich.table import Table
 
     from ..plugins import set_variant
-    from ..scene.load import load_file
+    from ..scene.load import accepted, light_paths, load_file
     from ..validation.compare import gradcheck as check
 
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
-    plugin = mi.load_dict({"type": integrator}) if integrator else None
+    plugin = None
+    if integrator:
+        plugin = mi.load_dict({"type": integrator, **accepted(integrator, light_paths(scene, **_definitions(define)))})
     r = check(
         loaded, key, direction, integrator=plugin, step=step, spp=spp, fd_spp=fd_spp, seeds=seeds, required_error=error
     )

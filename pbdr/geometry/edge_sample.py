@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ class EdgeSample:
         across = dr.select(dr.dot(across, self.inside) > 0, -across, across)
         return self.p + across * (HAIR * dr.max(dr.abs(self.p)))
 
-    def hidden(self, scene: Any, viewer: Any, time: Any, active: Any) -> Any:
+    def hidden(self, blocked: Callable, viewer: Any, time: Any, active: Any) -> Any:
         """Does anything come between a contour of a mesh and a point that looks at it?
 
         The ray passes just outside: two rays beside the contour are too far apart to tell. Where a
@@ -68,20 +69,21 @@ class EdgeSample:
         start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
         to = viewer - start
         ray = mi.Ray3f(start + to * GAP, to, 1 - 2 * GAP, time, [])
-        return scene.ray_test(ray, coherent=False, active=active & self.contour & ~mi.Bool(self.curved))
+        return blocked(ray, active & self.contour & ~mi.Bool(self.curved))
 
-    def in_view(self, scene: Any, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
+    def in_view(self, blocked: Callable, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
         """Which samples show a jump: two rays each, in lanes ``lane`` and ``lane ^ 1``.
 
         A contour is hidden where both rays meet something ``before`` it that is not its ``own`` surface:
         one alone may do so on that surface, which bends toward the viewer. Where a surface only bends,
-        both must see it: a contour closer than the rays would be counted twice.
+        both must see it: a contour closer than the rays would be counted twice. ``blocked(ray, active)`` tells whether
+        something opaque lies on a ray.
         """
         lost = dr.select(self.contour, before & ~own, ~own)
         other = dr.gather(mi.Bool, lost, lane ^ 1)
         active &= ~dr.select(self.contour, lost & other, lost | other)
         if self.faces:  # a mesh
-            hidden = self.hidden(scene, ray.o, ray.time, active & ((lane & 1) == 0))
+            hidden = self.hidden(blocked, ray.o, ray.time, active & ((lane & 1) == 0))
             active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
         return active
 

@@ -72,7 +72,8 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
                 dr.eval(weight)
             with dr.resume_grad():
                 speed = sum(part for part in (r.speed, r.slide and r.slide()) if part is not None)
-                dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior)
+                # Nothing may have been found at all: the product is a literal 0 then.
+                dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
             if r.learn is not None:
                 r.learn(weight)
         dr.eval()

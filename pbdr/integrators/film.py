@@ -146,20 +146,29 @@ class FilmSide:
             table = dr.grad(data)
         return lambda pixel, c, active: dr.gather(mi.Float, table, pixel * self.channels + c, active)
 
-    def radiance_adjoint(self, grad_in: Any, pos: Any, wavelengths: Any, spp: int) -> Any:
-        """∂⟨grad_in, image⟩ / ∂L (Spectrum) for radiance samples at ``pos``, ``spp`` per pixel."""
+    def radiance_adjoint(self, grad_in: Any, pos: Any, wavelengths: Any, spp: int) -> tuple[Any, Any]:
+        """∂⟨grad_in, image⟩ / ∂(L, alpha) for samples at ``pos``, ``spp`` per pixel: Spectrum and Float."""
         table = self.sampled_weight(pos, coalesce=spp >= 16)
-        read = self.adjoint(grad_in, lambda pixel, active: dr.gather(mi.Float, table, 4 * pixel, active))
-        received = [mi.Float(0)] * 3
-        for pixel, k, inside in self.footprint(pos):
-            received = [r + k * read(pixel, c, inside) for c, r in enumerate(received)]
+        read = self.adjoint(grad_in, lambda pixel, active=True: dr.gather(mi.Float, table, 4 * pixel, active))
+        received = self._received(read, pos)
+        return self.to_radiance(received, 1, wavelengths), received[3] if self.has_alpha else mi.Float(0)
+
+    def _received(self, read: Callable, pos: Any, active: Any = True) -> list[Any]:
+        """Adjoints of the stored channels of samples at ``pos``."""
+        received = [mi.Float(0)] * (3 + self.has_alpha)
+        for pixel, k, inside in self.footprint(pos, active):
+            received = [r + dr.select(inside, k * read(pixel, c, inside), 0) for c, r in enumerate(received)]
+        return received
+
+    def to_radiance(self, received: list, factor: Any, wavelengths: Any) -> Any:
+        """Adjoint of a Spectrum L of which ``factor * L`` is stored, from those of the stored channels."""
         if not (mi.is_spectral or mi.is_monochromatic):
-            return mi.Color3f(*received)
+            return mi.Color3f(*received[:3]) * factor
         with dr.resume_grad():
-            L = dr.full(mi.Spectrum, 1, dr.width(pos))
+            L = dr.full(mi.Spectrum, 1, dr.width(received[0]))
             dr.enable_grad(L)
-            stored = self.to_channels(L, 0, wavelengths)
-            dr.backward(sum(g * v for g, v in zip(received, stored)))
+            stored = self.to_channels(L * factor, 0, wavelengths)
+            dr.backward(sum(g * v for g, v in zip(received, stored[:3])))
             return dr.grad(L)
 
 

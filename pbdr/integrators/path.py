@@ -20,7 +20,8 @@ import mitsuba as mi
 
 from ..scene.tangents import ONCE
 from . import path_terms as terms
-from .path_state import SceneTraits, initial_state
+from .led_segments import SensorRay, led_vertex
+from .path_state import SceneTraits, initial_state, last_link, link_of
 from .width_slope import width_slope
 
 
@@ -48,6 +49,7 @@ def trace(
     record: Any = None,
     entered: Any = False,
     first: Any = None,
+    δA: Any = None,
 ):
     """Trace one path per lane.
 
@@ -68,16 +70,19 @@ def trace(
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
         entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
         first: `sliding_film.FirstPoint`, or ``None``.
+        δA: where null lobes decide what is opaque: adjoint of ``valid`` in backward mode, anything in forward mode.
 
     Returns:
-        ``(L or δL, valid, L, Z, δray, inner)``: Spectrum, Bool (a surface was hit), Spectrum, Spectrum, the adjoint
-        (origin, direction) of ``ray``, and of L what has come from inside a translucent object at the first vertex.
+        ``(L or δL, valid, L, Z, δray, inner, δA)``: Spectrum, Bool (a lobe that is no null lobe was met), Spectrum,
+        Spectrum, the adjoint (origin, direction) of ``ray``, of L what has come from inside a translucent object at the
+        first vertex, and in forward mode the derivative of ``valid``.
     """
     primal = mode == dr.ADMode.Primal
     step = traits.subsurface
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
-    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active)
+    links = traits.links(max_depth) if traits.moving and not primal and not translucent else 0
+    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active, links, δA)
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
@@ -90,32 +95,34 @@ def trace(
 
         # ------------------------- Current vertex -------------------------
         with dr.resume_grad(when=not primal):
-            if dr.hint(sensor_moves, mode="scalar"):
-                segment, o, d = terms.attach_ray(s.ray, ray_tangent, s.depth == 0)
-            elif dr.hint(translucent and not primal and traits.moving, mode="scalar"):
+            root = SensorRay(s.ray, ray_tangent) if sensor_moves else None
+            if dr.hint(links > 0, mode="scalar"):
+                before = s.links if links > 1 else last_link(s)
+                si, _ = led_vertex(s.pi, s.ray, s.depth, before, root, context, mi.Bool(True))
+            elif dr.hint(not primal and traits.moving, mode="scalar"):
                 segment, before = terms.attach_entry(s, step.walks)
+                si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
+                terms.attach_incident_direction(si, before, (s.depth >= 1) & ~s.entered)
             else:
-                segment = s.ray
-            si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
-            if dr.hint(not primal and traits.moving, mode="scalar"):
-                later = s.depth >= 1
-                if dr.hint(not translucent, mode="scalar"):
-                    before = s.pi_prev.compute_surface_interaction(s.ray_prev, mi.RayFlags.Minimal, later).p
-                terms.attach_incident_direction(si, before, later & ~s.entered)
+                si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
         bsdf = si.bsdf(s.ray)
 
         # ------------------------- Emission -------------------------
         if dr.hint(hide_emitters, mode="scalar"):
-            active_next &= ~((s.depth == 0) & ~si.is_valid())
+            unseen = ~s.opaque if traits.null_bsdfs else s.depth == 0  # of all but null lobes
+            active_next &= ~unseen | si.is_valid()
         with dr.resume_grad(when=not primal):
             emission = terms.emitted(scene, si, s, active_next & ~s.entered)
         if dr.hint(first_emission is not None, mode="scalar"):
             emission = emission * dr.select(s.depth == 0, first_emission, 1)
 
         # ------------------------- Emitter sampling -------------------------
-        active_next &= (s.depth + 1 < limit) & si.is_valid()
+        surface = active_next & si.is_valid()
+        active_next = surface & (s.depth + 1 < limit)
+        # The last vertex has no next one, but it may be transparent.
+        sampled = surface if traits.null_bsdfs else active_next
         active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
         u_em = sampler.next_2d()
         ds, em_weight = scene.sample_emitter_direction(si, u_em, True, active_em)
@@ -129,7 +136,7 @@ def trace(
             us = sampler.next_1d(), sampler.next_2d(), sampler.next_1d()
         if dr.hint(primal, mode="scalar"):
             # Both questions to the BSDF in one call.
-            f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(context, si, si.to_local(ds.d), u1, u2, active_next)
+            f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(context, si, si.to_local(ds.d), u1, u2, sampled)
             if dr.hint(translucent, mode="scalar"):
                 f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
@@ -142,7 +149,7 @@ def trace(
                     f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
                 mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
                 direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
-            bs, weight = bsdf.sample(context, si, u1, u2, active_next)
+            bs, weight = bsdf.sample(context, si, u1, u2, sampled)
 
         # ------------------------- BSDF sample (detached) -------------------------
         jump = None
@@ -165,27 +172,27 @@ def trace(
         with dr.resume_grad(when=not primal):
             Lo = s.β * (emission + direct)
         if dr.hint(primal, mode="scalar"):
-            s.L = s.L + Lo
+            s.L = mi.Spectrum(s.L + Lo)
             if dr.hint(replay, mode="scalar"):
-                s.Z = s.Z + s.γ * (emission + direct)
+                s.Z = mi.Spectrum(s.Z + s.γ * (emission + direct))
             if dr.hint(first is not None, mode="scalar"):
                 begins = (s.depth == 0) & entering
                 s.own = dr.select(begins, s.L, s.own)
                 s.inner = s.inner | begins
         else:
-            s.L = s.L - dr.detach(Lo)
+            s.L = mi.Spectrum(s.L - dr.detach(Lo))
         β = s.β
         s.η *= bs.eta
-        s.β = β * weight
+        s.β = mi.Spectrum(β * weight)
         β_max = dr.max(mi.unpolarized_spectrum(s.β))
         if dr.hint(replay, mode="scalar"):
-            s.γ = dr.select(black, β, s.γ * weight)
+            s.γ = mi.Spectrum(dr.select(black, β, s.γ * weight))
             β_max = dr.maximum(β_max, dr.max(mi.unpolarized_spectrum(s.γ)))
         # ------------------------- Stop or go on -------------------------
         active_next &= β_max != 0
         survival = dr.minimum(β_max * dr.square(s.η), 0.95)
         roulette = s.depth >= rr_depth
-        boost = dr.select(roulette, dr.rcp(survival), 1)
+        boost = dr.select(roulette & (survival > 0), dr.rcp(survival), 1)
         s.β *= boost
         if dr.hint(replay, mode="scalar"):
             s.γ *= boost
@@ -220,15 +227,12 @@ def trace(
                     f = dr.select(entering, step.value(si, bsdf, visit, entry, left, spreads, entering, start), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
-                    _, w_delta = bsdf.sample(context, si, u1, u2, active_next & delta)
+                    w_delta, _ = traits.lobes.sample_dirac(bsdf, context, si, u1, u2, active_next & delta)
                     f = dr.select(delta, w_delta, f)
-                if dr.hint(traits.null_bsdfs, mode="scalar"):
-                    null = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
-                    f = dr.select(null, bsdf.eval_null_transmission(si, active_next), f)
-                Lr_ind = s.L * dr.relative_grad(f)
+                Lr_ind = s.L * terms.relative(f)
                 if dr.hint(traits.moving, mode="scalar"):
-                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, traced & si_next.is_valid())
-                    Lr_ind *= dr.relative_grad(J)
+                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, traced & si_next.is_valid() & ~delta)
+                    Lr_ind *= terms.relative(J)
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
                 Lo += Lr_ind
@@ -237,17 +241,17 @@ def trace(
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                     dr.backward_from(s.δL * Lo)
                     if dr.hint(sensor_moves, mode="scalar"):
-                        s.δo[s.depth == 0] = mi.Vector3f(dr.grad(o))
-                        s.δd[s.depth == 0] = dr.grad(d)
+                        s.δo += dr.grad(root.o)
+                        s.δd += dr.grad(root.d)
                 else:
-                    s.δL += dr.forward_to(Lo)
+                    s.δL += mi.Spectrum(dr.forward_to(Lo))
 
         # After all else of this vertex: nothing attached may be in use while inner loops are recorded.
         if dr.hint(spreads, mode="scalar"):
             beyond = partial(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True, first=None,
+                ray_tangent=None, record=None, entered=True, first=None, δA=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():
@@ -255,7 +259,7 @@ def trace(
                 if dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
                     dr.backward_from(s.δL * wider)
                 else:
-                    s.δL += dr.forward_to(wider)
+                    s.δL += mi.Spectrum(dr.forward_to(wider))
 
         if dr.hint(walks and not primal, mode="scalar"):
             forward = mode == dr.ADMode.Forward
@@ -265,11 +269,31 @@ def trace(
                 here = terms.first_vertex(s, first, step.walks)
                 gains = [terms.walk_start(s.pi, s.ray, here, m, entering) for m in moved]
                 if dr.hint(forward, mode="scalar"):
-                    s.δL += dr.forward_to(mi.Spectrum(gains), flags=ONCE) + mi.Spectrum([m.total for m in moved])
+                    s.δL += mi.Spectrum(dr.forward_to(mi.Spectrum(gains), flags=ONCE)) + mi.Spectrum(
+                        [m.total for m in moved]
+                    )
                 else:
                     dr.backward_from(gains[0])
 
+        # ------------------------- What is opaque -------------------------
+        if dr.hint(traits.null_bsdfs, mode="scalar"):
+            null = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
+            if dr.hint(δA is not None, mode="scalar"):
+                through = surface & ~s.opaque
+                with dr.resume_grad():
+                    p = traits.lobes.null_probability(bsdf, context, si, through)
+                    score = dr.log(dr.select(through, dr.select(null, p, 1 - p), 1))
+                    if dr.hint(not dr.grad_enabled(score), mode="scalar"):
+                        pass
+                    elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
+                        dr.backward_from(s.δA * score)
+                    else:
+                        s.δA += dr.forward_to(score)
+            s.opaque |= surface & ~null
+
         # ------------------------- Next vertex -------------------------
+        if dr.hint(links > 1, mode="scalar"):
+            s.links = [link_of(s, u1, u2, delta), *s.links[:-1]]
         s.pdf_prev = bs.pdf
         s.delta_prev = delta
         s.it_prev = terms.reference_point(si)
@@ -286,4 +310,8 @@ def trace(
         s.ray_prev = s.ray
         s.ray = ray_next
 
-    return (s.L if primal else s.δL), s.depth != 0, s.L, s.Z, (s.δo, s.δd), dr.select(s.inner, s.L - s.own, 0)
+    valid = s.opaque if traits.null_bsdfs else s.depth != 0
+    return (
+        (s.L if primal else s.δL), valid, s.L, s.Z, (s.δo, s.δd), dr.select(s.inner, s.L - s.own, 0),
+        dr.select(valid, s.δA, 0),
+    )  # fmt: skip

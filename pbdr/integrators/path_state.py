@@ -8,7 +8,9 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..bsdfs.lobes import PERTURBING, Lobes, contains
 from ..scene.shapes import shapes_move, translucent_shapes
+from .led_segments import LONGEST, Link
 from .subsurface_step import SubsurfaceStep
 
 
@@ -44,10 +46,15 @@ class PathState:
     pi_before: Any
     own: Any  # Spectrum: radiance that has not come from inside an object at the first vertex
     inner: Any  # Bool: some has
+    links: list[Link]  # vertices before the current one, where Dirac lobes may turn
+    opaque: Any  # Bool: a lobe that is no null lobe was met
+    δA: Any  # Float: adjoint of ``opaque`` (backward) or derivative so far (forward)
     active: Any  # Bool
 
 
-def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, active: Any) -> PathState:
+def initial_state(
+    ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, active: Any, links: int, δA: Any
+) -> PathState:
     """The state before the first vertex."""
     return PathState(
         ray=ray,
@@ -74,8 +81,21 @@ def initial_state(ray: Any, pi: Any, L: Any, Z: Any, δL: Any, entered: Any, act
         pi_before=dr.zeros(mi.PreliminaryIntersection3f),
         own=mi.Spectrum(0),
         inner=mi.Bool(False),
+        links=[Link.none(ray) for _ in range(links if links > 1 else 0)],
+        opaque=mi.Bool(False),
+        δA=mi.Float(0 if δA is None else δA),
         active=mi.Bool(active),
     )
+
+
+def link_of(s: PathState, u1: Any, u2: Any, delta: Any) -> Link:
+    """The current vertex, as the next one remembers it."""
+    return Link(mi.Ray3f(s.ray), mi.PreliminaryIntersection3f(s.pi), mi.Float(u1), mi.Point2f(u2), mi.Bool(delta))
+
+
+def last_link(s: PathState) -> list[Link]:
+    """The vertex before the current one, where no Dirac lobe turns."""
+    return [Link(s.ray_prev, s.pi_prev, None, None, None)]
 
 
 class SceneTraits:
@@ -88,16 +108,28 @@ class SceneTraits:
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
-        bsdfs = [int(s.bsdf().flags()) for s in scene.shapes() if s.bsdf() is not None]
         # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
-        self.moving = shapes_move(scene) or sensor_moves
+        materials = [s.bsdf() for s in scene.shapes() if s.bsdf() is not None]
+        dirac = int(mi.BSDFFlags.DeltaReflection) | int(mi.BSDFFlags.DeltaTransmission)
+        perturbed = [b for b in materials if int(b.flags()) & dirac and contains(b, PERTURBING)]
+        with dr.resume_grad():
+            turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+        self.lobes = Lobes(materials)
+        self.moving = shapes_move(scene) or sensor_moves or turned
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
+        bsdfs = [int(b.flags()) for b in materials]
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
         translucent = translucent_shapes(scene)
         self.subsurface = SubsurfaceStep(translucent) if translucent else None
         self.translucent_moves = any(s.parameters_grad_enabled() for s in translucent)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
+
+    def links(self, max_depth: int) -> int:
+        """Number of vertices before the current one that decide how it moves, if something moves."""
+        if not self.delta_bsdfs:
+            return 1
+        return 1 + (LONGEST if max_depth < 0 else max(0, min(LONGEST, max_depth - 1)))
 
     def most_vertices(self, max_depth: int) -> int:
         """Of a path of ``max_depth`` segments: points where light enters an object have no segment of their own."""
@@ -130,12 +162,13 @@ def hit_of(row: Any) -> Any:
     return pi
 
 
-def vertex_type(step: SubsurfaceStep | None) -> Any:
+def vertex_type(traits: SceneTraits) -> Any:
     """A vertex of a `PathRecord`: all that is needed to evaluate it again, with derivatives.
 
     o, d: the segment that led to it. β: throughput. own: emission and direct light.
     weight: of the BSDF sample, with ``boost`` of Russian roulette. u_em, u1, u2: random numbers.
     pdf, delta, p, n: of the vertex before. visible: the emitter sample is not hidden. depth: of the path.
+    opaque: a lobe that is no null lobe came before (where there are null lobes).
 
     In scenes with translucent objects: entered, near: as in `PathState`. entering: the next vertex is where light has
     entered. Of walks to there: us1, us2, us3: their random numbers; N, T, slope, roughness: as in `Walk`.
@@ -144,6 +177,9 @@ def vertex_type(step: SubsurfaceStep | None) -> Any:
     fields = hit_fields() | {"o": f3, "d": f3, "β": spectrum, "own": spectrum, "weight": spectrum}
     fields |= {"boost": f, "u_em": f2, "u1": f, "u2": f2, "pdf": f, "delta": flag, "p": f3, "n": f3, "visible": flag}
     fields["depth"] = flag
+    step = traits.subsurface
+    if traits.null_bsdfs:
+        fields["opaque"] = flag
     if step is not None:
         fields |= {"entered": flag, "near": mi.Vector2f, "entering": flag}
         if step.walks:
@@ -167,7 +203,7 @@ class PathRecord:
     @staticmethod
     def of(traits: SceneTraits, max_depth: int) -> PathRecord:
         """For paths of ``max_depth`` segments."""
-        Vertex = vertex_type(traits.subsurface)
+        Vertex = vertex_type(traits)
         return PathRecord(
             dr.alloc_local(Vertex, traits.most_vertices(max_depth), value=dr.zeros(Vertex)), mi.UInt32(0), Vertex
         )
@@ -176,10 +212,10 @@ class PathRecord:
         self, s: PathState, β: Any, own: Any, weight: Any, boost: Any, visible: Any, u: tuple, jump: tuple | None
     ) -> None:
         """Keep the current vertex; ``s`` still knows the one before. ``jump``: (`Entry`, whether it is next, ``us``)."""
-        more = ()
+        more = (as_flag(s.opaque),) if "opaque" in self.Vertex.__annotations__ else ()
         if jump is not None:
             entry, entering, us = jump
-            more = as_flag(s.entered), s.near, as_flag(entering)
+            more += as_flag(s.entered), s.near, as_flag(entering)
             if entry.path is not None:
                 more += *us, entry.path.N, entry.path.T, entry.path.slope, entry.path.roughness
         self.rows[self.count] = self.Vertex(

@@ -33,19 +33,9 @@ def area_jacobian(o: Any, p: Any, n: Any, active: Any) -> Any:
     return dr.select(active & (J > 0), J, 1)
 
 
-def attach_ray(ray: Any, tangent: Any, first: Any) -> tuple[Any, Any, Any]:
-    """The sensor's ray with fresh AD variables for origin and direction: ``(ray, o, d)``.
-
-    A loop cannot reach AD variables outside it: their derivatives are carried in (``tangent``), and
-    out as adjoints.
-    """
-    o, d = mi.Point3f(ray.o), mi.Vector3f(ray.d)
-    dr.enable_grad(o, d)
-    dr.set_grad(o, dr.select(first, mi.Point3f(tangent[0]), 0))
-    dr.set_grad(d, dr.select(first, tangent[1], 0))
-    attached = mi.Ray3f(ray)
-    attached.o, attached.d = dr.select(first, o, ray.o), dr.select(first, d, ray.d)
-    return attached, o, d
+def relative(x: Any) -> Any:
+    """1 with the derivative of log ``x``, of the same type (`dr.relative_grad` forgets that of spectra)."""
+    return type(x)(dr.relative_grad(x))
 
 
 def attach_entry(s: Any, walks: bool) -> tuple[Any, Any]:
@@ -143,7 +133,7 @@ def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, sample: Any
         weight = dr.select(delta, dr.replace_grad(dr.detach(weight), value), weight)
     if traits.moving:
         J = area_jacobian(si.p, held.p, held.n, active & on_surface)
-        weight = weight * dr.relative_grad(J)
+        weight = weight * relative(J)
     return ds_att, weight
 
 

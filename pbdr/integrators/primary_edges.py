@@ -10,6 +10,8 @@ stratified along them, and both sides are traced with the same random numbers.
 
 from __future__ import annotations
 
+from functools import partial
+
 import drjit as dr
 import mitsuba as mi
 
@@ -95,7 +97,8 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
         before = _nearer(edge, ray, hit, NEARER)
-        active = edge.in_view(scene, ray, edge.beside(hit), before, lane, active)
+        blocked = partial(integrator.blocks, scene)
+        active = edge.in_view(blocked, ray, edge.beside(hit), before, lane, active)
 
         first = first_point(sliding, pos) if sliding else None
         L, valid, _, state = integrator.sample(

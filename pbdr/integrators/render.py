@@ -14,6 +14,7 @@ import mitsuba as mi
 
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
 from .film import FilmSide
@@ -59,6 +60,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             )
         super().__init__(props)
         self.sppc = props.get("sppc", None)
+        self.known: set = set()  # groups of attached parameters whose gradients can be read
         self.shares = (1.0, 1.0, 1.0)  # factors on the samples of each term, see `optimization.allocation`
 
     # ---------------------------------------------------------------- one wavefront
@@ -80,17 +82,21 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         ray_tangent=None,
         record=None,
         first=None,
+        δA=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
 
         Returns ``(L or δL, valid, [], state)``; ``state`` goes into ``state_in`` of the pass that
-        differentiates what this pass traced; that one's is the adjoint of ``ray``.
+        differentiates what this pass traced; that one's is the adjoint of ``ray`` (and the derivative of ``valid``).
+
+        As in Mitsuba's `path` and `volpath`, all is valid where an environment is seen; elsewhere only paths that met a
+        lobe that is no null lobe. Radiance is that of `volpath`: `path` 3.9.1 drops direct light on what is not valid.
         """
         primal = mode == dr.ADMode.Primal
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
-        value, valid, L, Z, δray, inner = trace(
+        value, valid, L, Z, δray, inner, δA = trace(
             mode,
             scene,
             sampler,
@@ -112,18 +118,30 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             record=record,
             entered=False,
             first=first,
+            δA=δA,
         )
-        return value, valid, [], ((L, Z, inner) if primal else δray)
+        if segments is None and self.shows_environment(scene):
+            valid = mi.Bool(active)
+        return value, valid, [], ((L, Z, inner) if primal else (*δray, δA))
+
+    def shows_environment(self, scene: Any) -> bool:
+        """Whether the sensor sees an environment: alpha is 1 everywhere then."""
+        return not self.hide_emitters and scene.environment() is not None
 
     def first_hit(self, scene, ray, active):
         """What the sensor sees along ``ray``; area lights are looked through if hidden."""
         ray = dr.detach(ray)
-        hit = scene.ray_intersect_preliminary(ray, coherent=True, reorder=False, active=active)
         if self.hide_emitters:
-            skip = hit.is_valid() & (hit.shape.emitter() != None) & active  # noqa: E711 (traced)
-            si = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, skip)
-            hit[skip] = self.skip_area_emitters(scene, si.spawn_ray(ray.d), True, skip)
-        return hit
+            return first_opaque(scene, ray, mi.Bool(active))
+        return scene.ray_intersect_preliminary(ray, coherent=True, reorder=False, active=active)
+
+    def blocks(self, scene, ray, active):
+        """Whether something that the sensor sees lies on ``ray`` (its direction need not be a unit vector)."""
+        if not self.hide_emitters:
+            return blocks(scene, ray, active)
+        length = dr.norm(ray.d)
+        hit = first_opaque(scene, mi.Ray3f(ray.o, ray.d / length, ray.time, ray.wavelengths), mi.Bool(active))
+        return active & (hit.t < ray.maxt * length)
 
     # ---------------------------------------------------------------- images
 
@@ -162,6 +180,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
+        warn_of_unreadable(params, self.known)
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):
@@ -184,8 +203,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": tangent, **start}
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
-            δL, _, _, _ = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, **more)
-            self._splat(film, pos, δL * weight, 0, ray, spp)
+            δA = mi.Float(0) if self._alpha_varies(scene, film) else None
+            δL, _, _, (_, _, δA) = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, δA=δA, **more)
+            self._splat(film, pos, δL * weight, δA, ray, spp)
             image = film.develop()
             for camera in sliding:
                 image += SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).forward()
@@ -197,13 +217,14 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
             attached = self._attached_rays(scene, sensor, sampler)
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
-            δL = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
+            δL, δA = self._radiance_adjoint(sensor, grad_in, pos, weight, ray, spp)
             film.clear()
             zero = None if attached is None else (mi.Vector3f(0), mi.Vector3f(0))
             sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": zero, **start}
-            _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
-            _, _, _, (δo, δd) = self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, **more)
+            _, valid, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
+            more["δA"] = dr.select(valid, δA, 0) if self._alpha_varies(scene, film) else None
+            _, _, _, (δo, δd, _) = self.sample(dr.ADMode.Backward, scene, sampler, ray, δL=δL, state_in=state, **more)
             for camera in sliding:
                 SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).backward(grad_in)
             if attached is not None:
@@ -214,6 +235,11 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                     dr.backward_from(along, flags=dr.ADFlag.ClearInterior)
             del state, δL, ray, weight, pos, sampler
             dr.eval()
+
+    def _alpha_varies(self, scene, film):
+        """Whether null lobes decide what the film's alpha channel gets."""
+        alpha = mi.has_flag(film.flags(), mi.FilmFlags.Alpha)
+        return alpha and SceneTraits(scene).null_bsdfs and not self.shows_environment(scene)
 
     def _first_point(self, scene, sensor, ray, pos):
         """(cameras, arguments of `sample`): how light inside what the sensor sees follows what moves."""
@@ -235,10 +261,11 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         return ray
 
     def _radiance_adjoint(self, sensor, grad_in, pos, weight, ray, spp):
-        """δL for an adjoint image. The film is linear in L: it does not depend on the radiance."""
+        """(δL, δA) for an adjoint image. The film is linear in L and alpha: they do not depend on these."""
         film = sensor.film()
         if not mi.has_flag(film.flags(), mi.FilmFlags.Special):
-            return FilmSide(sensor).radiance_adjoint(grad_in, pos, ray.wavelengths, spp) * weight
+            δL, δA = FilmSide(sensor).radiance_adjoint(grad_in, pos, ray.wavelengths, spp)
+            return δL * weight, δA
         with dr.resume_grad():
             L = dr.full(mi.Spectrum, 1, dr.width(pos))
             dr.enable_grad(L)
@@ -247,7 +274,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             dr.set_grad(image, grad_in)
             dr.enqueue(dr.ADMode.Backward, image)
             dr.traverse(dr.ADMode.Backward)
-            return dr.grad(L)
+            return dr.grad(L), mi.Float(0)
 
     def _splat(self, film, pos, value, alpha, ray, spp):
         block = film.create_block()
@@ -287,6 +314,33 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"
+
+
+def blocks(scene: Any, ray: Any, active: Any) -> Any:
+    """Whether something lies on ``ray``."""
+    return scene.ray_test(ray, coherent=False, active=active)
+
+
+@dr.syntax
+def first_opaque(scene: Any, ray: Any, active: Any) -> Any:
+    """First hit of ``ray`` (unit direction) that is no area light.
+
+    Its distance counts from the origin of ``ray``; `skip_area_emitters` of Mitsuba 3.9.1 counts it from the last light, which
+    displaces analytic shapes.
+    """
+    hit = scene.ray_intersect_preliminary(ray, coherent=True, reorder=False, active=active)
+    lit = active & hit.is_valid() & (hit.shape.emitter() != None)  # noqa: E711 (traced)
+    while lit:
+        si = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, lit)
+        # As far as Mitsuba spawns rays, but on the line: beside an outline, a step aside would see the wrong side of it.
+        skipped = hit.t + dr.dot(si.spawn_ray(ray.d).o - si.p, si.n) / dr.dot(ray.d, si.n)
+        beyond = mi.Ray3f(ray)
+        beyond.o = ray(skipped)
+        further = scene.ray_intersect_preliminary(beyond, coherent=True, reorder=False, active=lit)
+        further.t += skipped
+        hit[lit] = further
+        lit &= hit.is_valid() & (hit.shape.emitter() != None)  # noqa: E711 (traced)
+    return hit
 
 
 def image_shape(sensor: Any, integrator: Any) -> tuple[int, int, int]:

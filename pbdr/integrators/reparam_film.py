@@ -116,12 +116,4 @@ class WarpedFilm(BoundaryFilm):
 
     def read_radiance(self, adjoint, pos, factor, wavelengths, active) -> Any:
         """Adjoint of a Spectrum L that is stored as ``factor * L``."""
-        received = [mi.Float(0)] * 3
-        for pixel, k, inside in self.footprint(pos, active):
-            received = [r + dr.select(inside, k * adjoint(pixel, c, inside), 0) for c, r in enumerate(received)]
-        with dr.resume_grad():
-            L = dr.full(mi.Spectrum, 1, dr.width(pos))
-            dr.enable_grad(L)
-            stored = self.to_channels(L * factor, 0, wavelengths)
-            dr.backward(sum(g * v for g, v in zip(received, stored)))
-            return dr.grad(L)
+        return self.to_radiance(self._received(adjoint, pos, active), factor, wavelengths)

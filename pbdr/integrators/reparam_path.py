@@ -72,7 +72,7 @@ class ReparameterizedPath:
             )
             moved = self._moved(dr.ADMode.Forward, v, mi.Spectrum(1))
             dL, d = self._vertex_forward(v, o, d, Vw, Ve, div_w, div_e, moved)
-            δL += dL
+            δL += mi.Spectrum(dL)
             o = x
             k += 1
         return δL
@@ -258,7 +258,7 @@ class ReparameterizedPath:
         g.si = si = v.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
         emits = ~v.entered
         if self.hide_emitters:
-            emits &= (v.k > 0) | v.si.is_valid()
+            emits &= ((v.row.opaque != 0) if self.traits.null_bsdfs else (v.k > 0)) | v.si.is_valid()
         g.emission = v.row.β * dr.select(emits, terms.emitted(self.scene, si, v.prev, emits), 0)
 
         # Toward the emitter.
@@ -278,14 +278,12 @@ class ReparameterizedPath:
         if self.step is not None:
             f, _ = visit.evaluate(wo, f, mi.Float(1))
         g.turned = mi.Vector3f(0, 0, 1)
-        if self.traits.delta_bsdfs or self.traits.null_bsdfs:
-            bs, weight = v.bsdf.sample(self.context, si, v.row.u1, v.row.u2, v.specular)
+        if self.traits.delta_bsdfs:
+            weight, turned = self.traits.lobes.sample_dirac(v.bsdf, self.context, si, v.row.u1, v.row.u2, v.specular)
             f = dr.select(v.specular, weight if self.step is None else weight / visit.share, f)
-            g.turned = dr.select(v.specular, si.to_world(bs.wo), g.turned)
+            g.turned = dr.select(v.specular, si.to_world(turned), g.turned)
             if self.traits.null_bsdfs:
-                straight = v.specular & v.null
-                f = dr.select(straight, v.bsdf.eval_null_transmission(si, straight), f)
-                g.turned = dr.select(straight, g.d, g.turned)
+                g.turned = dr.select(v.specular & v.null, g.d, g.turned)
         inv_pdf = v.row.boost * dr.select(v.specular, 1, dr.rcp(v.bs.pdf))
         weight = dr.select(go & ~v.entering, v.row.β * inv_pdf, 0)
         g.scattered = weight * v.L * f
@@ -296,7 +294,7 @@ class ReparameterizedPath:
             g.scattered -= dr.replace_grad(mi.Spectrum(0), weight * v.mean * (moved - held))
         if self.step is not None:
             value = self.step.value(si, v.bsdf, visit, v.entry, (v.pi, v.segment), False, v.entering)
-            through = v.row.β * v.row.weight * v.L * dr.relative_grad(value)
+            through = v.row.β * v.row.weight * v.L * terms.relative(value)
             g.scattered += dr.select(v.entering, through, 0)
         return g
 

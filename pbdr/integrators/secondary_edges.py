@@ -12,6 +12,7 @@ derivative holds the next vertex, at distance r_y, in place while p moves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import drjit as dr
@@ -28,6 +29,7 @@ from .camera_walk import walk
 from .entry_motion import entry_slide
 from .face_slide import FaceSlide
 from .indirect import Indirect
+from .render import blocks
 from .sliding_film import first_point
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
@@ -255,4 +257,9 @@ def beside_outline(
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
     own = edge.beside(hit)
     before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
-    return ray, hit, own, (active & aimed) | edge.in_view(scene, ray, own, before, lane, active & ~mi.Bool(aimed))
+    return (
+        ray,
+        hit,
+        own,
+        (active & aimed) | edge.in_view(partial(blocks, scene), ray, own, before, lane, active & ~mi.Bool(aimed)),
+    )

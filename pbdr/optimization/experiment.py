@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InputError, near_matches
 from ..scene.lighting import Lighting
+from ..scene.load import LIGHT_PATHS, accepted, light_paths
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -42,6 +43,7 @@ class Targets(_Strict):
     images: list[str] = []
     scene: str = ""
     spp: int = Field(512, ge=1)
+    background: tuple[float, float, float] | None = None  # linear RGB behind transparent pixels of the images
 
 
 class Light(_Strict):
@@ -89,7 +91,7 @@ class Experiment(_Strict):
     name: str = "experiment"
     scene: str
     variant: str = ""
-    integrator: dict[str, Any] = {"type": "prb_edge", "max_depth": 3}
+    integrator: dict[str, Any] = {"type": "prb_edge", "max_depth": 3}  # lengths of paths: else those of the scene
     views: Views = Views()
     targets: Targets = Targets()
     lights: list[Light] = []  # none: the scene as it is
@@ -123,8 +125,21 @@ class Experiment(_Strict):
     @property
     def light_paths(self) -> dict[str, Any]:
         """Parameters of the integrator that say which light an image shows: those of target images, too."""
-        shared = ("max_depth", "rr_depth", "hide_emitters")
-        return {"max_depth": 6} | {k: self.integrator[k] for k in shared if k in self.integrator}
+        return {"max_depth": 6} | {k: self.integrator[k] for k in LIGHT_PATHS if k in self.integrator}
+
+    def with_light_paths(self) -> tuple[Experiment, dict[str, str]]:
+        """The experiment whose integrator has what it left out of `LIGHT_PATHS` from that of the scene file.
+
+        Returns:
+            The experiment, and where each of `LIGHT_PATHS` comes from: name -> file, or "default".
+        """
+        given = self.integrator if "integrator" in self.model_fields_set else {"type": self.integrator["type"]}
+        scene = self.path(self.scene)
+        theirs = {k: v for k, v in light_paths(scene).items() if k not in given}
+        theirs = accepted(str(given.get("type")), theirs)
+        origin = {k: "experiment" if k in given else scene.name if k in theirs else "default" for k in LIGHT_PATHS}
+        usual = {} if "integrator" in self.model_fields_set else self.integrator
+        return self.model_copy(update={"integrator": usual | given | theirs}), origin
 
     def path(self, name: str) -> Path:
         """Resolve a path of the file.

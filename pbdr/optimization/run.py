@@ -21,7 +21,7 @@ from ..parameters.collection import Collection
 from ..plugins import PLUGINS, set_variant
 from ..report.page import write_report
 from ..report.results import write_results
-from ..scene.load import load_file, orbit
+from ..scene.load import load_file, orbit, what_mitsuba_says
 from ..scene.targets import content_key, read_image, render_targets
 from . import checkpoint
 from .allocation import allocate
@@ -49,6 +49,9 @@ def optimize(
         folder: run folder to create; default ``runs/<name>/<timestamp>``.
         overrides: ``section.key=value`` strings.
 
+    What the experiment does not say of ``max_depth``, ``rr_depth`` and ``hide_emitters`` is taken from the integrator of
+    the scene file; one line says what is used.
+
     Raises:
         InputError: anything wrong with the experiment, found before the first iteration.
     """
@@ -57,8 +60,12 @@ def optimize(
     target = Path(folder) if folder else Path("runs") / experiment.name / stamp
     if (target / "checkpoints").exists():
         raise InputError(f"{target}: already holds a run; continue it with: pbdr resume {target}")
+    _set_variant(experiment)
+    experiment, origin = experiment.with_light_paths()
     experiment = _with_memory(experiment)
     problem, held_out = build(experiment, target)
+    if not quiet:
+        print(_light_paths(problem.integrator, experiment, origin), flush=True)
     with thread_count(experiment.schedule.threads):
         experiment = allocate(experiment, problem)
     target.mkdir(parents=True, exist_ok=True)
@@ -86,6 +93,21 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     return _go(experiment, problem, held_out, folder, step, quiet)
 
 
+def _set_variant(experiment: Experiment) -> None:
+    if mi.variant() is None or (experiment.variant and mi.variant() != experiment.variant):
+        set_variant(*([experiment.variant] if experiment.variant else []))
+
+
+def _light_paths(integrator: Any, experiment: Experiment, origin: dict[str, str]) -> str:
+    """Which light is simulated, and who says so."""
+    used = []
+    for name, where in origin.items():
+        value = experiment.integrator.get(name, getattr(integrator, name, None))
+        if value is not None:
+            used.append(f"{name} = {value} ({where})")
+    return f"integrator {experiment.integrator['type']}: {', '.join(used) or 'no parameters of light paths'}"
+
+
 def _with_memory(experiment: Experiment) -> Experiment:
     """Set the memory budget; the experiment names it, since a resumed run must be split the same way."""
     memory.set_budget(experiment.schedule.memory or None)
@@ -97,8 +119,7 @@ def _with_memory(experiment: Experiment) -> Experiment:
 
 def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
     """Load everything an experiment names; every input error is raised here."""
-    if mi.variant() is None or (experiment.variant and mi.variant() != experiment.variant):
-        set_variant(*([experiment.variant] if experiment.variant else []))
+    _set_variant(experiment)
     scene = load_file(experiment.path(experiment.scene))
     sensors = orbit(experiment.views) if experiment.views.count else list(scene.sensors())
     held_out = orbit(experiment.views, held_out=True)
@@ -117,7 +138,7 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
         integrator = mi.load_dict(experiment.integrator)
     except RuntimeError as error:
         near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
-        raise InputError(f"[integrator] {experiment.integrator}: {str(error).strip().splitlines()[-1]}{near}") from None
+        raise InputError(f"[integrator] {experiment.integrator}: {what_mitsuba_says(error)}{near}") from None
     for key in collection.items:
         require_unbiased(integrator, key)
     tensors = [mi.TensorXf(t) for t in targets]
@@ -136,7 +157,8 @@ def load_targets(experiment: Experiment, sensors: list[Any], folder: Path) -> li
         if len(source.images) != len(sensors):
             raise InputError(f"[targets] names {len(source.images)} images for {_count(experiment, sensors)}.")
         shapes = [(int(s.film().crop_size()[1]), int(s.film().crop_size()[0]), 3) for s in sensors]
-        return [read_image(experiment.path(n), shape) for n, shape in zip(source.images, shapes)]
+        files = [experiment.path(name) for name in source.images]
+        return [read_image(file, shape, source.background) for file, shape in zip(files, shapes)]
     file = experiment.path(source.scene)
     settings = experiment.light_paths
     facts = (

@@ -9,15 +9,29 @@ import drjit.opt
 import mitsuba as mi
 import numpy as np
 
-from ..core.errors import InputError
-from ..scene.keys import find_keys, is_distance_grid, is_positions, is_transform, numbers, parts, require_differentiable
-from .representations import REPRESENTATIONS
+from ..core.errors import InputError, UnsupportedError, warn_once
+from ..scene.keys import (
+    bordered,
+    find_keys,
+    is_distance_grid,
+    is_positions,
+    is_sky,
+    is_spectral_model,
+    is_transform,
+    numbers,
+    parts,
+    require_differentiable,
+    unbordered,
+)
+from .representations import REPRESENTATIONS, require_visible
 
 MEMORY = 0.1  # weight of the newest norm in the mean of gradient norms
 
 
 class Collection:
     """Latents and one optimizer each.
+
+    The map of an ``envmap`` is optimized without its border columns, which Mitsuba derives from the others.
 
     Args:
         params: what `mi.traverse(scene)` returned.
@@ -28,10 +42,18 @@ class Collection:
         self.params = params
         self.items: dict[str, tuple[Any, Any]] = {}  # key -> (representation, optimizer)
         self.clip: dict[str, float] = {}
+        self.skies: set[str] = set()  # keys whose scene value has a border
         self.usual: dict[str, float] = {}  # geometric mean of recent gradient norms; 0 before the first
         for spec in specs:
             for key in find_keys(params, spec.key):
                 value = require_differentiable(params, key)
+                if is_spectral_model(params, key):
+                    _check_spectral(key, spec)
+                if is_sky(params, key):
+                    self.skies.add(key)
+                    value = unbordered(value)
+                if is_distance_grid(key, value):
+                    require_visible(key, value)
                 if not np.isfinite(numbers(value)).all():
                     raise InputError(
                         f"'{key}' starts with NaN or infinite values; repair the mesh or map it comes from."
@@ -43,7 +65,13 @@ class Collection:
                     name = "distance_field" if is_distance_grid(key, value) else name
                 faces = params[key.rsplit(".", 1)[0] + ".faces"] if is_positions(key) else None
                 shown = REPRESENTATIONS[name](
-                    key, value, faces=faces, bounds=spec.bounds, smoothness=spec.smoothness, unit=spec.unit
+                    key,
+                    value,
+                    faces=faces,
+                    bounds=spec.bounds,
+                    smoothness=spec.smoothness,
+                    unit=spec.unit,
+                    periodic=key in self.skies,
                 )
                 if spec.initial is not None and not is_transform(value):
                     value = (
@@ -65,17 +93,19 @@ class Collection:
     def to_scene(self) -> None:
         """Write the current values, attached to the latents, and rebuild what depends on them."""
         for key, (shown, optimizer) in self.items.items():
-            self.params[key] = shown.to_scene(optimizer["x"])
+            value = shown.to_scene(optimizer["x"])
+            self.params[key] = bordered(value) if key in self.skies else value
         self.params.update()
 
     def detach(self) -> None:
         """Put attached copies of the scene values in their place: gradients end there."""
+        self.ends = {}  # held: an update may put others in their place
         for key in self.items:
             value = dr.detach(self.params[key])
             value = type(value)(value)
             dr.make_opaque(value)  # a literal would be compiled into the kernels
             dr.enable_grad(value)
-            self.params[key] = value
+            self.params[key] = self.ends[key] = value
 
     def clear_grad(self) -> None:
         """Forget the gradients that the scene values hold."""
@@ -122,7 +152,7 @@ class Collection:
         return limit
 
     def values(self) -> dict[str, np.ndarray]:
-        """Scene values, detached."""
+        """Scene values, detached; skies without their border."""
         return {k: numbers(dr.detach(shown.to_scene(dr.detach(o["x"])))) for k, (shown, o) in self.items.items()}
 
     def state(self) -> dict[str, np.ndarray]:
@@ -156,6 +186,20 @@ class Collection:
             dr.enable_grad(new)
             state = (type(t)(int(saved["t"].ravel()[0])), _like(m, saved["m"]), _like(v, saved["v"]), top)
             optimizer.state["x"] = (new, promoted, lr, state)
+
+
+def _check_spectral(key: str, spec: Any) -> None:
+    """Refuse what is said of a colour where the scene holds the coefficients of a spectrum (spectral variants)."""
+    said = f"'{key}' holds the coefficients of a spectrum in variant {mi.variant()}, not a colour"
+    if spec.bounds or spec.initial is not None or spec.representation not in ("auto", "direct"):
+        raise UnsupportedError(
+            f"{said}: bounds, initial values and representations of colours mean nothing there. Optimize it in an RGB or"
+            f" mono variant, such as {mi.variant().replace('spectral', 'rgb')}."
+        )
+    warn_once(
+        f"{said}: they differ by five orders of magnitude, which one learning rate does not suit, and scene.xml cannot hold"
+        " them (values.npz does). An RGB variant has no such limits."
+    )
 
 
 def _like(sample: Any, data: np.ndarray) -> Any:

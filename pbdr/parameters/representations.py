@@ -99,10 +99,14 @@ class Pyramid(Bounded):
 
     Args:
         bounds: (low, high).
+        periodic: whether the left border is the neighbour of the right one, as of a sky.
     """
 
-    def __init__(self, key: str, value: Any, bounds: tuple[float, float] | None = None, **_: Any):
+    def __init__(
+        self, key: str, value: Any, bounds: tuple[float, float] | None = None, periodic: bool = False, **_: Any
+    ):
         super().__init__(key, value, bounds)
+        self.periodic = periodic
         if not dr.is_tensor_v(value) or value.ndim != 3:
             raise InputError(f"'{key}': pyramid needs a map [height, width, channels].")
         self.shape = h, w, channels = value.shape
@@ -126,15 +130,21 @@ class Pyramid(Bounded):
         return mi.TensorXf(self.low + (self.high - self.low) / (1 + dr.exp(-total)), self.shape)
 
     def _upsample(self, latent: Any, start: int, rows: int, columns: int) -> Any:
-        """One level at the resolution of the map, bilinear, clamped at the border."""
+        """One level at the resolution of the map, bilinear, clamped at the border (or going on at the other side)."""
         h, w, channels = self.shape
         i = dr.arange(mi.UInt32, h * w * channels)
         c, x, y = i % channels, (i // channels) % w, i // (channels * w)
         if (rows, columns) == (h, w):
             return dr.gather(mi.Float, latent, i + start)
         corners = []
-        for k, n, m in ((y, rows, h), (x, columns, w)):
-            s = dr.clip((mi.Float(k) + 0.5) * (n / m) - 0.5, 0, n - 1)
+        for k, n, m, around in ((y, rows, h, False), (x, columns, w, self.periodic)):
+            s = (mi.Float(k) + 0.5) * (n / m) - 0.5
+            if around:
+                s = dr.select(s < 0, s + n, s)
+                low = mi.UInt32(s)
+                corners.append((low, (low + 1) % n, s - mi.Float(low)))
+                continue
+            s = dr.clip(s, 0, n - 1)
             low = mi.UInt32(s)
             corners.append((low, dr.minimum(low + 1, n - 1), s - mi.Float(low)))
         (y0, y1, fy), (x0, x1, fx) = corners
@@ -219,6 +229,21 @@ class Pose:
         return latent
 
 
+def require_visible(key: str, grid: Any) -> None:
+    """Refuse the grid of an ``sdfgrid`` that Mitsuba 3.9 would not show: no ray meets it, whatever its values.
+
+    Raises:
+        InputError: unlike numbers of values along x and z.
+    """
+    depth, height, width = grid.shape[:3]
+    if depth != width:
+        raise InputError(
+            f"'{key}': Mitsuba {mi.__version__} shows an sdfgrid only if it has as many values along x as along z, this one"
+            f" has {width} x {height} x {depth}: resample it to {max(width, depth)} along both, and stretch the shape by"
+            " to_world if it is not a cube."
+        )
+
+
 class DistanceField:
     """Values of an ``sdfgrid``: a blurred latent, made a signed distance again after each step :cite:`vicini2022sdf`.
 
@@ -237,6 +262,7 @@ class DistanceField:
                 f"'{key}': distance_field needs the grid of an sdfgrid, a tensor [depth, height, width, 1] with at least"
                 f" 4 values along each axis; this one has shape {getattr(value, 'shape', ())}."
             )
+        require_visible(key, value)
 
     def init(self, value: Any) -> Any:
         u = value.array

@@ -30,6 +30,7 @@ peak memory {{ memory }} MiB · {{ versions.variant }} · Mitsuba {{ versions.mi
 {% for p in parameters %}<h3>{{ p.key }}</h3>
 <p>{% for k, v in p.numbers %}{{ k }}: <b>{{ v }}</b>&ensp;{% endfor %}</p>
 {% for kind, src in p.pictures %}<figure><img src="{{ src }}" style="height:{{ p.height }}px" alt="{{ p.key }} {{ kind }}"><figcaption>{{ kind }}</figcaption></figure>{% endfor %}{% endfor %}
+{% if lost %}<p>scene.xml cannot hold {{ lost|join(", ") }}: in values.npz.</p>{% endif %}
 <h2>Loss</h2><img class="wide" src="{{ loss }}" alt="loss over iterations">
 <h2>Gradient norms</h2><img class="wide" src="{{ gradient }}" alt="gradient norms">
 <h2>Timings</h2><table><tr><th>first step</th><th>median step</th><th>CPU, median</th><th>total</th></tr>
@@ -93,6 +94,7 @@ def write_report(folder: str | Path) -> Path:
             memory=f"{max(m['memory_mib'] for m in metrics):.0f}",
             views=views,
             parameters=parameters,
+            lost=summary.get("not in scene.xml", []),
             loss=_embed(images / "loss.png"),
             gradient=_embed(images / "gradient.png"),
             experiment=text,

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..geometry.redistance import zero_crossings
-from ..scene.keys import is_distance_grid, is_positions, is_transform, numbers
+from ..scene.keys import is_distance_grid, is_positions, is_transform, numbers, picture
 from ..scene.load import load_file
 from ..scene.shapes import translucent_shapes
 from ..scene.targets import render_targets
@@ -95,20 +95,19 @@ def _write_parameters(experiment, problem, start, reference, folder, summary) ->
         elif is_transform(before[key]):
             entry = _pose(value, numbers(before[key]), None if true is None else numbers(true))
         else:
-            entry = _map(key, value, np.array(before[key]), None if true is None else np.array(true), folder)
+            if key.rsplit(".", 1)[-1].startswith(("vertex_", "face_")):
+                _write_mesh(key.rsplit(".", 1)[0], problem, folder, meshes)
+            entry = _map(key, value, picture(before, key), None if true is None else picture(truth, other), folder)
             if value.ndim == 3 and true is not None:
                 entry.update(_surface_errors(key, value, before, problem.params, truth, np.array(true)))
         summary["parameters"][key] = entry
-    write_scene(experiment, problem, meshes, folder)
+    np.savez(folder / "values.npz", **problem.collection.values())
+    summary["not in scene.xml"] = write_scene(experiment, problem, meshes, folder)
 
 
 def _mesh(key, other, value, problem, before, truth, folder, meshes) -> dict[str, float]:
-    (folder / "meshes").mkdir(exist_ok=True)
     owner = key.rsplit(".", 1)[0]
-    mesh = next(s for s in problem.scene.shapes() if s.id() == owner or (s.is_mesh() and owner in s.id()))
-    path = folder / "meshes" / f"{owner}.ply"
-    mesh.write_ply(str(path))
-    meshes[owner] = f"meshes/{path.name}"
+    _write_mesh(owner, problem, folder, meshes)
     faces = np.array(problem.params[owner + ".faces"]).reshape(-1, 3)
     points, initial = value.reshape(-1, 3), np.array(before[key]).reshape(-1, 3)
     drawn, entry = [("initial", initial, faces), ("recovered", points, faces)], {}
@@ -120,6 +119,14 @@ def _mesh(key, other, value, problem, before, truth, folder, meshes) -> dict[str
         entry["chamfer"] = chamfer(points, faces, true_points, true_faces)
     save_mesh_pair(folder / "images" / f"mesh-{key.replace('.', '-')}.png", drawn)
     return entry
+
+
+def _write_mesh(owner: str, problem: Any, folder: Path, meshes: dict[str, str]) -> None:
+    """The mesh of that name, with all attributes, if there is one."""
+    for mesh in (s for s in problem.scene.shapes() if s.is_mesh() and s.id() == owner):
+        (folder / "meshes").mkdir(exist_ok=True)
+        meshes[owner] = f"meshes/{owner}.ply"
+        mesh.write_ply(str(folder / meshes[owner]))
 
 
 def _field(key, other, value, before, truth, folder) -> dict[str, float]:

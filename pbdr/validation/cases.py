@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mitsuba as mi
@@ -22,6 +22,7 @@ class Case:
         build: returns the scene dictionary, integrator excluded.
         group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette' or 'indirect'.
         step: central-difference step.
+        integrator: further parameters of the integrator.
     """
 
     name: str
@@ -31,16 +32,17 @@ class Case:
     step: float
     build: Callable[[], dict]
     max_depth: int = 3
+    integrator: dict = field(default_factory=dict)
 
     def scene(self) -> Any:
         return mi.load_dict(self.build())
 
 
-def case(group: str, key: str, direction: Any = "uniform", step: float = 0.005, max_depth: int = 3):
+def case(group: str, key: str, direction: Any = "uniform", step: float = 0.005, max_depth: int = 3, **integrator: Any):
     """Register the decorated scene builder under its function's name."""
 
     def add(build: Callable[[], dict]) -> Callable[[], dict]:
-        CASES[build.__name__] = Case(build.__name__, group, key, direction, step, build, max_depth)
+        CASES[build.__name__] = Case(build.__name__, group, key, direction, step, build, max_depth, integrator)
         return build
 
     return add
@@ -271,4 +273,4 @@ def shading_normals():
     return world(sky=0, lamp=lamp(), dome={**dome(), "bsdf": diffuse()})
 
 
-from . import indirect_cases, silhouette_cases, translucent_cases  # noqa: E402, F401 (they register their cases)
+from . import dirac_cases, indirect_cases, silhouette_cases, translucent_cases  # noqa: E402, F401 (they register)

@@ -157,15 +157,6 @@ outline(
     lambda: camera(film=film(sample_border=False)),
 )
 outline(
-    "alpha_channel",
-    "shape.to_world",
-    "translate_x",
-    lambda: _shape("sphere"),
-    lambda: camera(
-        film=film(pixel_format="rgba"),
-    ),
-)
-outline(
     "batch",
     "shape.to_world",
     "translate_x",

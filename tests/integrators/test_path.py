@@ -42,8 +42,8 @@ def test_equals_mitsuba_path(name, more):
     """Welch test of image means per channel, 12 seeds each, limit p = 1e-4."""
     scene = mi.load_dict(SCENES[name]())
     ours = render(scene, "prb_edge", 5, range(12), 16, **more).mean((1, 2))
-    # Through a mask, C++ `path` hides the sky as well; `prb`, whose parameter it is, does not.
-    peer = "prb" if name == "mask" and more.get("hide_emitters") else "path"
+    # Behind a mask, `path` drops direct light along with the hidden sky.
+    peer = "volpath" if name == "mask" and more.get("hide_emitters") else "path"
     theirs = render(scene, peer, 5, range(100, 112), 16, **more).mean((1, 2))
     p = stats.ttest_ind(ours, theirs, equal_var=False).pvalue
     assert (np.nan_to_num(p, nan=1.0) > 1e-4).all(), p

@@ -18,10 +18,12 @@ CONTINUOUS = [
     "albedo_zero", "alpha", "mirror_tint", "environment_map", "plane_under_projector", "rotating_plane",
     "textured_emitter",
 ]  # fmt: skip
+DIRAC = ["plastic_colour", "blend_with_mirror", "normal_map_on_mirror", "mirror_turns", "opacity_alpha"]
 # One convex object each: nothing but its outline changes, so the indirect boundary is left out.
 OUTLINES = [
     "sphere_scale", "cylinder_rotate", "cube_translate_x", "flat_mesh_scale", "seamed_mesh_translate_x",
-    "filter_lanczos", "thin_lens", "orthographic", "crop", "alpha_channel", "batch", "near_plane", "no_border",
+    "filter_lanczos", "thin_lens", "orthographic", "crop", "alpha_without_sky", "batch", "near_plane", "no_border",
+    "mirror_ball", "behind_hidden_lamp",
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
@@ -31,17 +33,17 @@ INDIRECT = [
 
 def check(name, seeds, fd_spp, error, spp=144, **parameters):
     c = CASES[name]
-    integrator = mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth, **parameters})
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": c.max_depth, **c.integrator, **parameters})
     return gradcheck(
         c.scene(), c.key, c.direction, integrator=integrator, step=c.step, spp=spp, fd_spp=fd_spp, seeds=seeds,
         required_error=error,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CONTINUOUS + OUTLINES + INDIRECT)
+@pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT)
 def test_quick(name):
     spp = 1024 if name == "mirrored_box" else 144
-    off = {"sppp": 0, "sppi": 0} if name in CONTINUOUS else {"sppi": 0} if name in OUTLINES else {}
+    off = {"sppp": 0, "sppi": 0} if name in CONTINUOUS + DIRAC else {"sppi": 0} if name in OUTLINES else {}
     report = check(name, 8, 512, 0.04, spp, **off)
     assert not report.significant, report
     assert report.conclusive, report

@@ -1,0 +1,155 @@
+"""Dirac and null lobes of BSDFs, with the probability of the choices that a sample of them stands for.
+
+A Dirac lobe has no density: its weight is value / probability. Held sampling differentiates
+
+    w P / P₀,
+
+with P the probability that the same random number chooses the same lobe, and P₀ its value. Where one BSDF decides alone, P is the
+"density" of its sample. A ``blendbsdf`` adds the density of its other part to that, so P is put together from its parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+
+from ..core.errors import UnsupportedError
+
+LAST = 1 - 2**-20  # random number that chooses the last lobe
+PERTURBING = ("NormalMap", "BumpMap")
+DECIDING = (
+    "SmoothDielectric",
+    "ThinDielectric",
+    "SmoothPlastic",
+)  # leaves with several lobes, of which one is a Dirac lobe
+
+
+class _Children(mi.TraversalCallback):
+    def __init__(self):
+        super().__init__()
+        self.objects: dict[str, Any] = {}
+
+    def put(self, name, value, *_):
+        if isinstance(value, mi.Object):
+            self.objects[name] = value
+
+
+def children(thing: Any) -> dict[str, Any]:
+    """The plugins that ``thing`` (a plugin) contains, by the names that `mi.traverse` gives them."""
+    found = _Children()
+    thing.traverse(found)
+    return found.objects
+
+
+def contains(bsdf: Any, kinds: tuple[str, ...]) -> bool:
+    """Whether a BSDF, or one in it, is of a class in ``kinds``."""
+    return bsdf.class_name() in kinds or any(
+        contains(part, kinds) for part in children(bsdf).values() if isinstance(part, mi.BSDF)
+    )
+
+
+class Lobes:
+    """Questions about the lobes of the BSDFs of a scene.
+
+    A plain class: Dr.Jit would treat a dataclass as part of the loop state. Parts are asked through pointers, one material
+    after the other: `dr.dispatch` would be shorter, but in forward mode it raises beside other calls (Dr.Jit 1.5).
+
+    Args:
+        materials: BSDFs of shapes.
+    """
+
+    def __init__(self, materials: list[Any]):
+        unique = list({id(b): b for b in materials}.values())
+        self.blends = [b for b in unique if _has(b, mi.BSDFFlags.Delta) and contains(b, ("BlendBSDF",))]
+        self.transparent = [b for b in unique if _has(b, mi.BSDFFlags.Null)]
+
+    def sample_dirac(self, bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> tuple[Any, Any]:
+        """A Dirac sample again, attached: ``(w P / P₀, local direction)``, Spectrum and Vector3f.
+
+        Args:
+            bsdf: BSDFPtr.
+            u1, u2: random numbers of the sample.
+        """
+        bs, weight = bsdf.sample(context, si, u1, u2, active)
+        p = bs.pdf
+        for blend in self.blends:
+            mine = active & (bsdf == mi.BSDFPtr(blend))
+            p = dr.select(mine, _chosen(blend, context, si, mi.Float(u1), u2, mine), p)
+        p = dr.select(active & (dr.detach(p) > 0), p, 1)
+        return mi.Spectrum(weight * (p / dr.detach(p))), bs.wo
+
+    def null_probability(self, bsdf: Any, context: Any, si: Any, active: Any) -> Any:
+        """Float, attached: probability with which a sample of ``bsdf`` (BSDFPtr) is a null lobe."""
+        p = mi.Float(0)
+        for b in self.transparent:
+            mine = active & (bsdf == mi.BSDFPtr(b))
+            p = dr.select(mine, _null(b, context, si, mine), p)
+        return p
+
+
+def _has(bsdf: Any, flag: Any) -> bool:
+    return mi.has_flag(bsdf.flags(), flag)
+
+
+def _chosen(bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> Any:
+    """P of the lobe that ``u1`` chooses."""
+    kind, parts = bsdf.class_name(), children(bsdf)
+    if kind == "BlendBSDF":
+        w, held = _share(parts["weight"], si, active)
+        second = u1 <= held
+        a = _chosen(parts["bsdf_0"], context, si, (u1 - held) / (1 - held), u2, active & ~second)
+        b = _chosen(parts["bsdf_1"], context, si, u1 / held, u2, active & second)
+        return dr.select(second, w * b, (1 - w) * a)
+    if kind == "MaskBSDF":
+        w, held = _share(parts["opacity"], si, active)
+        inside = u1 < held
+        return dr.select(inside, w * _chosen(parts["nested_bsdf"], context, si, u1 / held, u2, active & inside), 1 - w)
+    if kind == "TwoSidedBRDF":
+        return _of_side(parts, si, lambda part, si, on: _chosen(part, context, si, u1, u2, on), active)
+    if kind in PERTURBING:
+        (nested,) = (p for p in parts.values() if isinstance(p, mi.BSDF))
+        if contains(nested, ("BlendBSDF",)):
+            if contains(nested, DECIDING):
+                raise UnsupportedError(
+                    f"a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
+                    f" {kind.lower()} inside the blendbsdf instead, around each part."
+                )
+            return _chosen(nested, context, si, u1, u2, active)
+    return mi.BSDFPtr(bsdf).sample(context, si, u1, u2, active)[0].pdf
+
+
+def _null(bsdf: Any, context: Any, si: Any, active: Any) -> Any:
+    """Probability of a null lobe."""
+    kind, parts = bsdf.class_name(), children(bsdf)
+    if not _has(bsdf, mi.BSDFFlags.Null):
+        return mi.Float(0)
+    if kind == "Null":
+        return mi.Float(1)
+    if kind == "MaskBSDF":
+        w, _ = _share(parts["opacity"], si, active)
+        return 1 - w * (1 - _null(parts["nested_bsdf"], context, si, active))
+    if kind == "BlendBSDF":
+        w, _ = _share(parts["weight"], si, active)
+        a, b = (_null(parts[k], context, si, active) for k in ("bsdf_0", "bsdf_1"))
+        return (1 - w) * a + w * b
+    if kind == "TwoSidedBRDF":
+        return _of_side(parts, si, lambda part, si, on: _null(part, context, si, on), active)
+    bs, _ = mi.BSDFPtr(bsdf).sample(context, si, mi.Float(LAST), mi.Point2f(0.5), active)
+    return dr.select(mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null), bs.pdf, 0)
+
+
+def _share(texture: Any, si: Any, active: Any) -> tuple[Any, Any]:
+    """(value in [0, 1], attached; the same, held)."""
+    w = dr.clip(mi.TexturePtr(texture).eval_1(si, active), 0, 1)
+    return w, dr.detach(w)
+
+
+def _of_side(parts: dict[str, Any], si: Any, ask: Any, active: Any) -> Any:
+    """What ``ask(part, si, active)`` says of the part that a ``twosided`` shows."""
+    front = mi.Frame3f.cos_theta(si.wi) > 0
+    turned = mi.SurfaceInteraction3f(si)
+    turned.wi = mi.Vector3f(si.wi.x, si.wi.y, -si.wi.z)
+    back = parts.get("brdf_1", parts["brdf_0"])
+    return dr.select(front, ask(parts["brdf_0"], si, active & front), ask(back, turned, active & ~front))
