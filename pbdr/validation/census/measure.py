@@ -25,7 +25,7 @@ SPP = 256
 STAGES = (8, 32, 128, 512)  # seeds
 STEP_CHANGE = 0.04  # change of the differences from h to h/2 at which the step is halved
 HALVINGS = 5
-MORE = 8  # references per estimate, where they are noisier
+MORE = 32  # most references per estimate, where they are noisier
 HELD = 10_000  # the first of the seeds that are compared; those before give weights
 MATCH = 1e-3  # relative difference of forward and backward mode with the same samples
 INTEGRATORS: dict[str, dict] = {
@@ -136,21 +136,23 @@ class Reference:
         return (4 * pair[1] - pair[0]) / 3
 
     def weights(self, seeds: int) -> np.ndarray:
-        """A projection, from a quarter as many seeds as are projected."""
+        """A projection, from a quarter as many seeds as are projected; pixels that have more noise than signal count less."""
         while len(self.pilot) < seeds // 4:
             self.pilot.append(self._pair(len(self.pilot)))
-        return np.mean([half for _, half in self.pilot], 0)
+        found = [(whole + half) / 2 for whole, half in self.pilot]
+        mean, noise = np.mean(found, 0), np.var(found, 0, ddof=1) / len(found)
+        return mean * mean**2 / np.maximum(mean**2 + noise, 1e-300)
 
     def images(self, seeds: int) -> list[np.ndarray]:
         while len(self.held) < seeds:
             self.held.append(self._extrapolate(self._pair(HELD + len(self.held))))
         return self.held[:seeds]
 
-    def noisier(self, ours: list[np.ndarray], weights: np.ndarray) -> bool:
-        """Whether most of the variance is that of the finite differences."""
+    def noisier(self, ours: list[np.ndarray], weights: np.ndarray) -> int:
+        """How many finite differences there should be for each estimate, which costs a few times more."""
         f = np.array([(x * weights).sum() for x in self.images(len(ours))])
         g = np.array([(x * weights).sum() for x in ours])
-        return f.var() > g.var()
+        return round(2 * min(float(f.std() / max(g.std(), 1e-30)), MORE))
 
 
 def measure(bench: Bench, row: Row, integrators: list[str], seconds: float = 20.0) -> Iterator[dict]:
@@ -257,8 +259,10 @@ def _judge_forward(reference: Reference, name: str, seconds: float) -> tuple[Jud
         else:
             weights = reference.weights(len(ours))
             judgement = judge(ours, reference.images(len(ours)), weights)
-            if not judgement.settled and reference.noisier(ours, weights):
-                judgement = judge(ours, reference.images(MORE * len(ours)), weights)
+            more = reference.noisier(ours, weights)
+            if not judgement.settled and more > 1:
+                count = min(more, MORE) * len(ours)
+                judgement = judge(ours, reference.images(count), reference.weights(count))
         if judgement.settled or time.process_time() - start > seconds:
             break
     return judgement, len(ours)
