@@ -47,7 +47,7 @@ def register() -> None:
         _film(f"hdrfilm {pixels}", core=pixels in ("rgba", "luminance"), pixel_format=pixels)
     _film("hdrfilm crop", crop_width=6, crop_height=7, crop_offset_x=2, crop_offset_y=1)
     _film("hdrfilm no border", sample_border=False)
-    seen("specfilm", "Film", "specfilm", _bands, variant="spectral", core=True)
+    seen("specfilm", "Film", "specfilm", _bands, variants=("spectral",), core=True)
     for name in ("box", "tent", "gaussian", "mitchell", "catmullrom", "lanczos"):
         seen(name, "ReconstructionFilter", name, lambda f=name: {"sensor": camera(film=film(SIZE, filter=f))},
              core=name in ("box", "tent"))  # fmt: skip

@@ -60,10 +60,15 @@ def register() -> None:
     light("spot", lambda: {**spot, "intensity": rgb(30, 25, 20)})
     light("spot textured", lambda: {**spot, "intensity": rgb(30, 25, 20), "texture": bitmap()})
     day = {"turbidity": 4.0, "albedo": 0.3, "sun_scale": 0.02, "sky_scale": 1.0}
-    light("sunsky", lambda: {"type": "sunsky", "sun_direction": [0.4, 0.7, 0.5], **_up(), **day})
+    light(
+        "sunsky",
+        lambda: {"type": "sunsky", "sun_direction": [0.4, 0.7, 0.5], **_up(), **day},
+        variants=("rgb", "spectral"),
+    )
     light(
         "timed_sunsky",
         lambda: {"type": "timed_sunsky", "window_start_time": 9.0, "window_end_time": 15.0, **_up(), **day},
+        variants=("rgb", "spectral"),
     )
 
 

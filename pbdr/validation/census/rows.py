@@ -50,7 +50,9 @@ def list_rows(situation: Situation, params: Any) -> list[Row]:
 def directions(key: str, value: Any) -> Iterator[str]:
     """Names of the directions along which a parameter is moved; none if it does not hold floating-point numbers."""
     kind = type(value)
-    if is_transform(value):
+    if is_transform(value) and is_plain(value):
+        yield "translate_x"  # it cannot be attached along any
+    elif is_transform(value):
         yield "translate_x"
         yield "rotate_y" if key.startswith(("sensor", "light")) else "rotate_z"
         yield "scale"

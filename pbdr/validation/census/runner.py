@@ -96,7 +96,7 @@ class Plan:
 
     def situations(self) -> list[str]:
         found = load_all().values()
-        wanted = (s for s in found if s.variant in self.variant and (s.core or not self.core))
+        wanted = (s for s in found if s.exists_in(self.variant) and (s.core or not self.core))
         return [s.name for s in wanted if s.kind in self.kinds and matches(s.name, self.only)]
 
     @property

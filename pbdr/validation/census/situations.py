@@ -34,7 +34,7 @@ class Situation:
         max_depth: of all integrators.
         reference: integrator that renders the finite differences.
         core: part of the smaller census of mono and spectral variants.
-        variant: part of the name of the variants that have the plugin.
+        variants: colour modes that have the plugin.
     """
 
     name: str
@@ -46,7 +46,10 @@ class Situation:
     max_depth: int = 3
     reference: str = "path"
     core: bool = False
-    variant: str = ""
+    variants: tuple[str, ...] = ("rgb", "mono", "spectral")
+
+    def exists_in(self, variant: str) -> bool:
+        return any(word in variant for word in self.variants)
 
     def scene(self) -> Any:
         return mi.load_dict(self.build())

@@ -32,13 +32,13 @@ def register() -> None:
     pattern("checkerboard", lambda: {"type": "checkerboard", **checks}, core=True)
     pattern("srgb", lambda: rgb(0.6, 0.3, 0.2))
     pattern("uniform", lambda: {"type": "uniform", "value": 0.6}, core=True)
-    pattern("rawconstant", lambda: {"type": "rawconstant", "value": [0.6, 0.3, 0.2]}, variant="rgb")
+    pattern("rawconstant", lambda: {"type": "rawconstant", "value": [0.6, 0.3, 0.2]}, variants=("rgb",))
     spectrum = {"wavelengths": "400,500,600,700", "values": "0.2,0.4,0.7,0.5"}
-    pattern("irregular", lambda: {"type": "irregular", **spectrum}, variant="spectral", core=True)
+    pattern("irregular", lambda: {"type": "irregular", **spectrum}, variants=("spectral",), core=True)
     pattern(
         "regular",
         lambda: {"type": "regular", "wavelength_min": 400, "wavelength_max": 700, "values": "0.2,0.4,0.7,0.5"},
-        variant="spectral",
+        variants=("spectral",),
         core=True,
     )
     pattern("volume", lambda: {"type": "volume", "volume": _cells()}, "volume gridvolume")
@@ -47,7 +47,7 @@ def register() -> None:
         ("d65", {"type": "d65", "scale": 4.0}),
         ("blackbody", {"type": "blackbody", "temperature": 4500.0}),
     ):
-        add(name, "Texture", name, lambda x=light: _lit(x), "lamp.emitter.radiance*", variant="spectral", core=True)
+        add(name, "Texture", name, lambda x=light: _lit(x), "lamp.emitter.radiance*", variants=("spectral",), core=True)
     for kind in ("vertex", "face"):
         add(f"mesh_attribute {kind}", "Texture", "mesh_attribute", lambda k=kind: _painted(k), f"thing.{kind}_color",
             also=(("thing.vertex_positions", "translate_x"),), core=kind == "vertex")  # fmt: skip
