@@ -9,9 +9,13 @@ import mitsuba as mi
 
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
+from .rounding import UNIT
 
 ARCS = 64  # pieces of a circle
 RIM, SPHERE, LINE = 0, 1, 2
+# Mitsuba solves |o + t d|² = R² of a cylinder in single precision, so that from a distance r the square of the distance
+# between ray and axis is off by this times u r².
+QUADRATIC = 8
 
 
 class ArcSet:
@@ -103,6 +107,29 @@ class ArcSet:
         exists &= ~line | ~mi.Bool(view.finite) | (distance > 1)
         return mi.Point3f(p), mi.Vector3f(tangent), exists
 
+    @staticmethod
+    def _behind_wall(view, sign, o, x, y, z, t):
+        """Bool: the wall of the cylinder hides the point ``t`` of one of its rims.
+
+        Two rays cannot tell: a rim touches the outline of the wall, and on the way there comes closer to it than
+        they are to the rim.
+        """
+        to = _into_frame(x, y, z) @ -view.toward(o)
+        sin, cos = dr.sincos(t)
+        finite = mi.Bool(view.finite)
+        dx, dy = (to.x - dr.select(finite, cos, 0)), (to.y - dr.select(finite, sin, 0))
+        # The line from the rim to the viewer meets the wall again at a share s of its length, at a height h.
+        s = -2 * (cos * dx + sin * dy) / (dr.square(dx) + dr.square(dy))
+        h = s * to.z * sign
+        return (s > 0) & (~finite | (s < 1)) & (h > 0) & (h < 1)
+
+    def _vague(self, row: Any, p: Any, viewer: Any) -> Any:
+        """Distance by which the outline of a cylinder is off that rays from ``viewer`` see near ``p``."""
+        x, z, sign = dr.gather(mi.Vector3f, self.x, row), dr.gather(mi.Vector3f, self.z, row), self.sign
+        across = dr.cross(p - viewer, dr.normalize(z))
+        off = (QUADRATIC * UNIT) * dr.squared_norm(across) * dr.rcp(dr.norm(x))
+        return dr.select(dr.gather(mi.Float, sign, row) != 0, off, 0)
+
     def weights(self, camera: Any) -> Any:
         """Length on the film in pixels of each arc (its chord); 0 outside the film."""
         lens = mi.Vector2f(0)
@@ -127,6 +154,7 @@ class ArcSet:
         start, step = dr.gather(mi.Float, self.start, row), dr.gather(mi.Float, self.step, row)
         edge = self.at(camera.view(lens), row, dr.fma(u, step, start), scene)
         edge.dt *= step
+        edge.vague = self._vague(row, edge.p, camera.origin)
         return edge
 
     def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
@@ -135,6 +163,7 @@ class ArcSet:
         sign = dr.gather(mi.Float, self.sign, row)
         o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
         p, tangent, exists = self._point(view, kind, sign, mi.Point3f(o), x, y, z, t)
+        exists &= (kind != RIM) | (sign == 0) | ~self._behind_wall(view, sign, mi.Point3f(o), x, y, z, t)
         inside = dr.select((kind == RIM) & (sign != 0), z * sign, o - mi.Vector3f(p))
         return EdgeSample(
             p=p,
@@ -145,6 +174,7 @@ class ArcSet:
             local=_into_frame(x, y, z) @ (p - mi.Point3f(o)),
             inside=dr.select(kind == LINE, o + z * t - mi.Vector3f(p), inside),
             curved=True,
+            vague=dr.select(view.finite, self._vague(row, p, mi.Point3f(view.at)), 0),
         )
 
     def closed(self, row: Any) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-HAIR = 3e-7  # float32's resolution of a position, 5 ulp
+from .rounding import LEAVE, UNIT, extent
+
+HAIR = 5 * UNIT  # float32's resolution of a position
 GAP = 3e-6  # of a view ray, left out at both ends
 
 
@@ -29,6 +31,7 @@ class EdgeSample:
         faces: two UInt32, the triangles beside a straight edge.
         onto: two Vector3f, from the point onto each of them, far enough in for a ray to meet it.
         curved: Bool, the outline of a curved shape, which has no faces.
+        vague: Float, distance by which the intersection of rays with that shape is off (see `arcs`).
     """
 
     p: Any
@@ -42,6 +45,7 @@ class EdgeSample:
     faces: tuple[Any, ...] = ()
     onto: tuple[Any, ...] = ()
     curved: Any = False
+    vague: Any = 0.0
 
     def beside(self, hit: Any) -> Any:
         """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""
@@ -58,7 +62,7 @@ class EdgeSample:
     def just_outside(self, across: Any) -> Any:
         """Point3f beside a contour of a mesh, by float32's resolution along the unit vector ``across``."""
         across = dr.select(dr.dot(across, self.inside) > 0, -across, across)
-        return self.p + across * (HAIR * dr.max(dr.abs(self.p)))
+        return self.p + across * (HAIR * extent(self.p))
 
     def hidden(self, blocked: Callable, viewer: Any, time: Any, active: Any) -> Any:
         """Does anything come between a contour of a mesh and a point that looks at it?
@@ -68,7 +72,8 @@ class EdgeSample:
         """
         start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
         to = viewer - start
-        ray = mi.Ray3f(start + to * GAP, to, 1 - 2 * GAP, time, [])
+        gap = dr.minimum(dr.maximum(GAP, (LEAVE * UNIT) * extent(self.p, viewer) * dr.rcp(dr.norm(to))), 0.25)
+        ray = mi.Ray3f(start + to * gap, to, 1 - 2 * gap, time, [])
         return blocked(ray, active & self.contour & ~mi.Bool(self.curved))
 
     def in_view(self, blocked: Callable, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:

@@ -127,6 +127,7 @@ class SceneEdges:
             faces=line.faces,
             onto=line.onto,
             curved=curved,
+            vague=pick(arc.vague, 0),
         )
 
     def hold_tangents(self) -> None:

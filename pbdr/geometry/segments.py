@@ -11,6 +11,7 @@ import numpy as np
 
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
+from .rounding import extent
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
@@ -80,8 +81,8 @@ class SegmentSet:
     @staticmethod
     def bent(p0, p1, qa, qb) -> Any:
         """Do the faces lie in different planes?"""
-        na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
-        return dr.squared_norm(dr.cross(na, nb)) > 1e-7 * dr.squared_norm(na) * dr.squared_norm(nb)
+        na, nb = (dr.normalize(dr.cross(p1 - p0, q - p0)) for q in (qa, qb))
+        return dr.squared_norm(dr.cross(na, nb)) > 1e-7
 
     def active(self, view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
         """Does anything jump at the edge?"""
@@ -163,7 +164,7 @@ class SegmentSet:
         shape, odd, _, flat = self._flags(row)
         faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
-        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), ONTO_MOST * dr.max(dr.abs(p))
+        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), ONTO_MOST * extent(p)
         return EdgeSample(
             p=p,
             tangent=mi.Vector3f(tangent),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import UnsupportedError, warn_once
 from .arcs import ArcSet
+from .rounding import is_coarse
 from .segments import MeshTopology, SegmentSet
 
 
@@ -35,6 +36,11 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         moves = shape.parameters_grad_enabled()
         if not (moves or statics):
             continue
+        if moves and is_coarse(shape):
+            warn_once(
+                f"Shape '{shape.id()}' lies so far from the origin that single precision rounds its coordinates by more"
+                " than 1 % of its size: image and derivative are rounded, too. Move the scene toward the origin."
+            )
         name = shape.class_name()
         if shape.is_mesh():
             meshes.append(shape)

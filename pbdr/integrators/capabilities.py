@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
+from ..scene.attached import Parameter, attached, parameter
 from ..scene.keys import is_positions
-from ..scene.shapes import distance_grids
+from .known import CAMERA, CONTINUOUS, FIELD, GEOMETRY, Refusal, needs
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ REPARAM = Capabilities(
     distance_fields=True,
     sensors=PROJECTIVE,
 )
+NOTHING = Capabilities(continuous=False)
 # Mitsuba's integrators, by class name.
 PEERS = {
     "PRBIntegrator": Capabilities(moving_geometry=True),
@@ -83,16 +84,49 @@ PEERS = {
     "PathProjectiveIntegrator": Capabilities(
         moving_geometry=True, primary_visibility=True, indirect_visibility=True, sensors=("PerspectiveCamera",)
     ),
+    # Those not named have the continuous part alone; these have not even that.
+    **dict.fromkeys(("VolpathMisIntegratorImpl", "MomentIntegrator", "StokesIntegrator", "DepthIntegrator"), NOTHING),
+}
+NAMES = {
+    "EdgeIntegrator": "prb_edge",
+    "ReparamIntegrator": "prb_reparam",
+    "PRBIntegrator": "prb",
+    "BasicPRBIntegrator": "prb_basic",
+    "PRBVolpathIntegrator": "prbvolpath",
+    "PathProjectiveIntegrator": "prb_projective",
+    "DirectProjectiveIntegrator": "direct_projective",
+    "PathIntegrator": "path",
+    "DirectIntegrator": "direct",
+    "VolumetricPathIntegrator": "volpath",
+    "VolpathMisIntegratorImpl": "volpathmis",
+    "ParticleTracerIntegrator": "ptracer",
+    "AOVIntegrator": "aov",
+    "MomentIntegrator": "moment",
+    "StokesIntegrator": "stokes",
+    "DepthIntegrator": "depth",
 }
 
 
+def _class(integrator: Any) -> str:
+    """Name of the class: of plugins written in C++ Python has only a base class."""
+    python = type(integrator).__name__
+    if python in NAMES or type(integrator).__module__ != "mitsuba" or not hasattr(integrator, "class_name"):
+        return python
+    return integrator.class_name()
+
+
+def plugin_name(integrator: Any) -> str:
+    """What a scene file calls the integrator; of an unknown one, its class."""
+    return NAMES.get(_class(integrator), _class(integrator))
+
+
 def capabilities(integrator: Any) -> Capabilities:
-    """The record of an integrator; of an unknown one: everything, it is taken at its word."""
+    """The record of an integrator: its attribute ``capabilities``, else what is known of Mitsuba's.
+
+    Of an unknown one the continuous part alone is expected to be right.
+    """
     own = getattr(integrator, "capabilities", None)
-    if own is not None:
-        return own
-    everything = {f.name: True for f in fields(Capabilities) if f.name != "sensors"}
-    return PEERS.get(type(integrator).__name__, Capabilities(**everything, sensors=PROJECTIVE))
+    return own if own is not None else PEERS.get(_class(integrator), Capabilities())
 
 
 def table() -> str:
@@ -115,41 +149,97 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def require_unbiased(integrator: Any, key: str) -> None:
+def refusal(p: Parameter, integrator: Any) -> str | None:
+    """One line that says why ``integrator`` cannot give the derivative of a parameter, or ``None`` if it can."""
+    wanted = needs(p)
+    if isinstance(wanted, Refusal):
+        who = f"Parameter '{p.key}' of {p.plugin}: {plugin_name(integrator)} has no right derivative of it"
+        return f"{who}, {wanted.reason}. {wanted.remedy}."
+    return _lacking(p.key, integrator, wanted)
+
+
+def _lacking(key: str, integrator: Any, wanted: tuple[str, ...]) -> str | None:
+    lacking = capabilities(integrator).missing(*wanted)
+    if not lacking:
+        return None
+    text = (
+        f"Parameter '{key}': the gradient of {plugin_name(integrator)} would be biased, it lacks"
+        f" {' and '.join(x.replace('_', ' ') for x in lacking)}. Use [integrator] type ="
+        f' "{"prb_reparam" if wanted == FIELD else "prb_edge"}", or detach the parameter.'
+    )
+    if getattr(integrator, "capabilities", None) is None and _class(integrator) not in NAMES:
+        fields_ = ", ".join(f"{x}=True" for x in lacking)
+        text += f" (A class of yours that has them says so by an attribute: capabilities = Capabilities({fields_}).)"
+    return text
+
+
+def require_known(integrator: Any, scene: Any, sensor: Any = None) -> list[Parameter]:
+    """The attached parameters of scene and sensor, if ``integrator`` has right derivatives for all of them.
+
+    Nothing is computed on the device, and nothing is attached.
+
+    Raises:
+        UnsupportedError: names the first parameter that is not known to be right, the reason and the remedy.
+    """
+    found = attached(scene, sensor)
+    for p in found:
+        said = refusal(p, integrator)
+        if said is not None:
+            raise UnsupportedError(said)
+    return found
+
+
+def require_unbiased(integrator: Any, key: str, params: Any = None) -> None:
     """Refuse a parameter whose gradient the integrator would return without its visibility terms.
+
+    Args:
+        params: what `mi.traverse(scene)` returned. Without it the name alone tells the kind of parameter.
 
     Raises:
         UnsupportedError: names parameter, integrator and what is missing.
     """
+    if params is not None and key in params:
+        said = refusal(parameter(params, key), integrator)
+    else:
+        said = _lacking(key, integrator, _needs_by_name(key))
+    if said is not None:
+        raise UnsupportedError(said)
+
+
+def _needs_by_name(key: str) -> tuple[str, ...]:
     place = key.rsplit(".", 1)[-1]
     of_sensor = key.split(".")[0].startswith(("sensor", "PerspectiveCamera", "ThinLensCamera", "OrthographicCamera"))
     if of_sensor and ".film." not in key:
-        needed = ("camera",)
-    elif place == "grid":
-        needed = ("distance_fields",)
-    elif is_positions(key) or place in ("to_world", "position"):
-        needed = ("moving_geometry", "primary_visibility")
-    else:
-        needed = ("continuous",)
-    lacking = capabilities(integrator).missing(*needed)
-    if lacking:
-        raise UnsupportedError(
-            f"Parameter '{key}': the gradient of {type(integrator).__name__} would be biased, it lacks"
-            f" {' and '.join(x.replace('_', ' ') for x in lacking)}. Use [integrator] type ="
-            f' "{"prb_reparam" if needed == ("distance_fields",) else "prb_edge"}".'
-        )
+        return CAMERA
+    if place == "grid":
+        return FIELD
+    return GEOMETRY if is_positions(key) or place in ("to_world", "position") else CONTINUOUS
 
 
-def require_listed_edges(scene: Any) -> None:
-    """Refuse a distance field that is attached to the AD graph: `prb_edge` would be blind to its outline.
+def require_alone(integrator: Any, scene: Any) -> None:
+    """Refuse to differentiate what moves where ``integrator`` is inside another one, such as ``aov`` or ``moment``.
+
+    That one differentiates what it adds by itself, without visibility. Its primal image is right.
 
     Raises:
-        UnsupportedError: names the remedy.
+        UnsupportedError: names the parameter and the remedy.
     """
-    if any(dr.grad_enabled(g) for g in distance_grids(scene)):
-        raise UnsupportedError(
-            "prb_edge cannot list the edges of an sdfgrid, whose grid is attached to the AD graph: use prb_reparam, or"
-            " detach the grid."
+    for p in attached(scene, suspended=False):
+        if needs(p) != CONTINUOUS:
+            name = plugin_name(integrator)
+            raise UnsupportedError(
+                f"Parameter '{p.key}': inside another integrator (aov, moment, ...) {name} has no right derivative of it,"
+                f" what surrounds it ignores visibility. Render with {name} itself, or detach the parameter."
+            )
+
+
+def warn_of_media(integrator: Any, scene: Any) -> None:
+    """Say once that participating media are left out, where a scene has some."""
+    shape = next((s for s in scene.shapes() if s.is_medium_transition()), None)
+    if shape is not None:
+        warn_once(
+            f"{plugin_name(integrator)} leaves out participating media, as Mitsuba's path does: shape '{shape.id()}' has"
+            " one, of which only its surface is rendered. Use volpath or prbvolpath."
         )
 
 

@@ -153,7 +153,7 @@ class Indirect:
         view = Viewpoint(dr.select(infinite, mi.Point3f(-ω), si_y.p), ~infinite)
         # Of y: area density on lights, seen from e; solid angle for environments.
         d2 = dr.squared_norm(si_y.p - edge.p)
-        pdf_y = si_y.shape.pdf_position(mi.PositionSample3f(si_y), finite)
+        pdf_y = dr.select(finite, self.area_density(si_y.shape), 0)
         pdf_y *= d2 / dr.maximum(dr.abs_dot(si_y.n, ω), 1e-8)
         ds = dr.zeros(mi.DirectionSample3f)
         ds.d, ds.emitter = ω, emitter
@@ -168,6 +168,17 @@ class Indirect:
         across = dr.norm(dr.cross(self.edges.at(view, leaf, t).tangent, ω))
         density = self.count * pdf / (length * dr.maximum(across, 1e-12))
         return dr.select(active & dr.isfinite(density), density, 0)
+
+    def area_density(self, shape: Any) -> Any:
+        """1 / area of a light's surface, 0 elsewhere: what it samples its points with.
+
+        ``pdf_position`` would call every shape alive, and some (curves, fields, instances) do not have it.
+        """
+        density = mi.Float(0)
+        for s in self.scene.shapes():
+            if s.is_emitter():
+                density = dr.select(shape == mi.ShapePtr(s), dr.rcp(s.surface_area()), density)
+        return density
 
     def light_share(self, emitter: Any, active: Any) -> Any:
         """Probability of choosing an emitter."""

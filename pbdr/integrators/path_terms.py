@@ -61,10 +61,9 @@ def attach_incident_direction(si: Any, before: Any, active: Any) -> None:
     The point itself is held: its own motion is the concern of the Jacobian of the segment, which
     is taken at the other end (algorithms: Worchel 2025).
     """
-    here = dr.detach(si)
-    active &= here.is_valid()  # what lies at infinity sees no motion
-    toward = dr.select(active, before - here.p, mi.Vector3f(0, 0, 1))
-    wi = here.to_local(dr.normalize(toward))
+    active &= si.is_valid()  # what lies at infinity sees no motion
+    toward = dr.select(active, before - dr.detach(si.p), mi.Vector3f(0, 0, 1))
+    wi = si.to_local(dr.normalize(toward))
     si.wi = dr.replace_grad(si.wi, dr.select(active, wi, si.wi))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..geometry.scene_edges import SceneEdges
 from ..scene.lights import lights_move
-from ..scene.sensors import cameras, get_sensor, sensor_moves
+from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
-from .capabilities import EDGE, require_listed_edges, warn_of_missing_terms
+from .capabilities import EDGE, warn_of_missing_terms
 from .indirect import Indirect
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
@@ -61,7 +61,10 @@ class EdgeIntegrator(PathIntegrator):
 
     def _require(self, scene, sensor):
         super()._require(scene, sensor)
-        require_listed_edges(scene)
+        seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
+        primary, indirect = (self.samples(own, 1, sensor, k) > 0 for k, own in ((1, self.sppp), (2, self.sppi)))
+        if (seen and primary) or ((seen or lights) and indirect and self.max_depth != 1):
+            require_projection(sensor)
 
     def _forward(self, scene, sensor, seed, spp):
         result = super()._forward(scene, sensor, seed, spp)
@@ -69,9 +72,8 @@ class EdgeIntegrator(PathIntegrator):
             result += boundary_forward(sensor, records)
         return result
 
-    def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
-        sensor = get_sensor(scene, sensor)
-        super().render_backward(scene, params, grad_in, sensor, seed, spp)
+    def _backward(self, scene, sensor, seed, spp, grad_in):
+        super()._backward(scene, sensor, seed, spp, grad_in)
         for records in self._boundaries(scene, sensor, seed, spp):
             boundary_backward(sensor, records, grad_in)
 

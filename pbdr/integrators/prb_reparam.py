@@ -11,7 +11,7 @@ import mitsuba as mi
 from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
-from ..scene.sensors import cameras, sensor_moves
+from ..scene.sensors import cameras, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
@@ -107,10 +107,9 @@ class ReparamIntegrator(PathIntegrator):
 
     def _require(self, scene, sensor):
         super()._require(scene, sensor)
-        if sensor_moves(sensor):
-            raise UnsupportedError("prb_reparam cannot differentiate a moving sensor: use prb_edge.")
         if not shapes_move(scene):
             return
+        require_projection(sensor)
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:

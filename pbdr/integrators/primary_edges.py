@@ -15,6 +15,7 @@ from functools import partial
 import drjit as dr
 import mitsuba as mi
 
+from ..geometry.rounding import apart, nearer
 from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
@@ -84,7 +85,10 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
             active &= z > camera.near
 
         # One ray on each side.
+        across = dr.normalize(dr.cross(edge.tangent, camera.view(lens).toward(edge.p)))
+        scale = dr.norm(camera.project_tangent(edge.p, across, lens))  # pixels per unit across the outline
         offset = (OFFSET if edge.faces else CURVED) * max(camera.size)
+        offset = dr.maximum(offset, apart(edge, camera.origin) * scale)
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
             time += rng.next_1d() * camera.sensor.shutter_open_time()
@@ -96,7 +100,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
             side = dr.select(edge.contour, side, camera.project(edge.p + across, lens)[0])
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
-        before = _nearer(edge, ray, hit, NEARER)
+        before = nearer(edge, ray, hit, NEARER)
         blocked = partial(integrator.blocks, scene)
         active = edge.in_view(blocked, ray, edge.beside(hit), before, lane, active)
 
@@ -121,11 +125,6 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), slid
 
 
-def _nearer(edge, ray, hit, margin):
-    """Does ``hit`` lie before the outline?"""
-    return hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - margin)
-
-
 @dr.syntax
 def _visible_share(integrator, scene, camera, edges):
     """Float per row: share of a few points on it that the pinhole camera sees."""
@@ -142,6 +141,6 @@ def _visible_share(integrator, scene, camera, edges):
         ray, _ = camera.ray(pos, camera.sensor.shutter_open(), wavelength, mi.Point2f(0.5))
         hit = integrator.first_hit(scene, ray, active)
         # A wide margin: a curved surface before its own outline must not count as hiding it.
-        seen += dr.select(active & (edge.beside(hit) | ~_nearer(edge, ray, hit, 1e-2)), 1 / count, 0)
+        seen += dr.select(active & (edge.beside(hit) | ~nearer(edge, ray, hit, 1e-2)), 1 / count, 0)
         k += 1
     return seen

@@ -14,9 +14,11 @@ import mitsuba as mi
 
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..scene.attached import others_at_rest
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.tangents import settled
+from .capabilities import require_alone, require_known, warn_of_media
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -83,6 +85,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         record=None,
         first=None,
         δA=None,
+        keyword=None,
         **_,
     ):
         """Trace one path per ray; the interface of Mitsuba's AD integrators.
@@ -94,6 +97,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         lobe that is no null lobe. Radiance is that of `volpath`: `path` 3.9.1 drops direct light on what is not valid.
         """
         primal = mode == dr.ADMode.Primal
+        if keyword is not None:  # only integrators written in C++ pass it, to the one that they contain
+            require_alone(self, scene)
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
         value, valid, L, Z, δray, inner, δA = trace(
@@ -150,6 +155,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         if not develop:
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor)
+        warn_of_media(self, scene)
         image = None
         with dr.suspend_grad():
             for seed_k, spp_k, share in self.passes(sensor, seed, spp):
@@ -161,11 +167,12 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
-        with settled(scene):
+        with others_at_rest(scene, sensor), settled(scene):
             return self._forward(scene, sensor, seed, spp)
 
     def _require(self, scene, sensor):
-        """Refuse derivatives that would be wrong."""
+        """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
+        require_known(self, scene, sensor)
         require_followed(scene, sensor)
 
     def _forward(self, scene, sensor, seed, spp):
@@ -181,6 +188,10 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         sensor = get_sensor(scene, sensor)
         self._require(scene, sensor)
         warn_of_unreadable(params, self.known)
+        with others_at_rest(scene, sensor):
+            self._backward(scene, sensor, seed, spp, grad_in)
+
+    def _backward(self, scene, sensor, seed, spp, grad_in):
         spp_c = self.samples(self.sppc, spp, sensor, 0)
         if spp_c > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, spp_c):

@@ -19,6 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
+from ..geometry.rounding import apart, extent, nearer
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.shapes import follow
@@ -229,9 +230,9 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
 def above_horizon(si: Any, edge: Any, r: Any) -> Any:
     """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?"""
-    start = mi.math.RayEpsilon * (1 + dr.max(dr.abs(si.p)))  # height of Mitsuba's spawned rays
-    apart = dr.maximum(CURVED * r, 2e-6 * dr.max(dr.abs(edge.p)))
-    return dr.abs_dot(si.n, edge.p - si.p) > start + 2 * apart
+    start = mi.math.RayEpsilon * (1 + extent(si.p))  # height of Mitsuba's spawned rays
+    beside = dr.maximum(dr.maximum(CURVED * r, 2e-6 * extent(edge.p)), edge.vague)
+    return dr.abs_dot(si.n, edge.p - si.p) > start + 2 * beside
 
 
 def beside_outline(
@@ -248,7 +249,7 @@ def beside_outline(
     ``own`` tells whether the ray meets the surface that ends here. Samples of hidden outlines, and
     of bends that one side does not see, become inactive.
     """
-    least = dr.max(dr.abs(edge.p)) * dr.select(edge.curved, 2e-6, 1e-6)
+    least = dr.maximum(extent(edge.p) * dr.select(edge.curved, 2e-6, 1e-6), apart(edge, ray.o))
     side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
     if edge.faces:
         face = edge.face_toward(lambda to: -sign * dr.dot(to, n))
@@ -256,10 +257,7 @@ def beside_outline(
     ray.d = dr.select(aimed, ray.d, dr.normalize(edge.p + side - ray.o))
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
     own = edge.beside(hit)
-    before = hit.t < dr.dot(edge.p - ray.o, ray.d) * (1 - 1e-4)
-    return (
-        ray,
-        hit,
-        own,
-        (active & aimed) | edge.in_view(partial(blocks, scene), ray, own, before, lane, active & ~mi.Bool(aimed)),
-    )
+    before = nearer(edge, ray, hit, 1e-4)
+    blocked = partial(blocks, scene)
+    seen = edge.in_view(blocked, ray, own, before, lane, active & ~mi.Bool(aimed))
+    return ray, hit, own, (active & aimed) | seen

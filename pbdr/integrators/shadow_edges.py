@@ -19,6 +19,7 @@ import mitsuba as mi
 from ..bssrdfs.names import MARK
 from ..geometry.curve_sampling import curve_proposal
 from ..geometry.edge_sample import GAP
+from ..geometry.rounding import extent
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
 from ..scene.shapes import follow
@@ -67,15 +68,15 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         active = (pmf > 0) & (edge.dt > 0) & edge.contour & (across > 0) & ((far > 0) | infinite)
 
         # Light passes just outside it, and meets the receiver beyond.
-        scale = dr.max(dr.abs(edge.p))
-        o = edge.p + n * dr.maximum(CURVED * dr.select(infinite, 0, far), 2e-6 * scale)
+        scale = extent(edge.p)
+        o = edge.p + n * dr.maximum(dr.maximum(CURVED * dr.select(infinite, 0, far), 2e-6 * scale), edge.vague)
         if edge.faces:
             o = dr.select(edge.curved, o, edge.just_outside(n))
-        to_light = mi.Ray3f(
-            o + ω * (GAP * scale), ω, dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4)), time, []
-        )
+        gap = GAP * extent(edge.p, dr.select(infinite, edge.p, y))
+        free = dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4) - 2 * gap)
+        to_light = mi.Ray3f(o + ω * gap, ω, free, time, [])
         active &= ~scene.ray_test(to_light, coherent=False, active=active)
-        away = mi.Ray3f(o - ω * (GAP * scale), -ω, time)
+        away = mi.Ray3f(o - ω * gap, -ω, time)
         landed = scene.ray_intersect_preliminary(away, coherent=False, reorder=False, active=active)
         active &= landed.is_valid()
         receiver = landed.compute_surface_interaction(away, mi.RayFlags.Minimal, active)

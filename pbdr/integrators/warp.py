@@ -133,7 +133,9 @@ class Field:
         δy, δo = chart.velocity_adjoint(ray, si, dr.select(hit, coefficient, 0))
         with dr.resume_grad():
             if dr.grad_enabled(si.p):
-                dr.backward_from(dr.dot(mi.Vector3f(si.p), dr.select(hit, δy * row.gain, 0)))
+                dr.backward_from(
+                    dr.dot(mi.Vector3f(si.p), dr.select(hit, δy * row.gain, 0)), flags=dr.ADFlag.ClearInterior
+                )
         return dr.select(hit, δo, 0)
 
 

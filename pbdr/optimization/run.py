@@ -140,7 +140,7 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
         near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
         raise InputError(f"[integrator] {experiment.integrator}: {what_mitsuba_says(error)}{near}") from None
     for key in collection.items:
-        require_unbiased(integrator, key)
+        require_unbiased(integrator, key, params)
     tensors = [mi.TensorXf(t) for t in targets]
     problem = Problem(scene, params, integrator, sensors, tensors, collection, experiment.loss, lighting, lit)
     with thread_count(experiment.schedule.threads):

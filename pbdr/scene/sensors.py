@@ -37,6 +37,7 @@ class Camera:
         keep = (lambda x: x) if attached else dr.detach
         self.to_world = keep(sensor.world_transform())
         self.to_camera = self.to_world.inverse()
+        self.origin = self.to_world @ mi.Point3f(0)
         # A batch takes one ray per film column: its children have no border of their own.
         border = film.rfilter().border_size() if film.sample_border() and slots == 1 else 0
         self.border = float(border)
@@ -80,7 +81,8 @@ class Camera:
 
     def project(self, p: Any, lens: Any) -> tuple[Any, Any]:
         """Film position in pixels (Point2f) and depth of a world point ``p`` (may be attached)."""
-        c = self.to_camera @ p
+        # The difference first: far from the world's origin, nothing is lost.
+        c = self.to_camera @ mi.Vector3f(p - self.origin)
         flat = mi.Vector2f(c.x, c.y)
         if self.kind == "perspective":
             slope = flat / c.z
@@ -94,7 +96,7 @@ class Camera:
 
     def project_tangent(self, p: Any, v: Any, lens: Any) -> Any:
         """Velocity on the film (pixels) of a point that moves with ``v`` at ``p``."""
-        c, d = self.to_camera @ p, self.to_camera @ v
+        c, d = self.to_camera @ mi.Vector3f(p - self.origin), self.to_camera @ v
         flat, dflat = mi.Vector2f(c.x, c.y), mi.Vector2f(d.x, d.y)
         if self.is_point:
             dflat = (dflat - (flat - lens) * (d.z / c.z)) / c.z
@@ -158,10 +160,16 @@ def sensor_children(sensor: Any) -> list[Any]:
 
 
 def cameras(sensor: Any) -> list[Camera]:
-    """One `Camera` per projective sensor.
+    """One `Camera` per projective sensor; raises what `require_projection` does."""
+    children = require_projection(sensor)
+    return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
+
+
+def require_projection(sensor: Any) -> list[Any]:
+    """The sensors of a ``batch``, or the one.
 
     Raises:
-        UnsupportedError: the sensor has no projection that edges could be sampled through.
+        UnsupportedError: one has no projection that outlines could be seen through.
     """
     children = sensor_children(sensor)
     for child in children:
@@ -171,7 +179,7 @@ def cameras(sensor: Any) -> list[Camera]:
                 " it handles perspective, thinlens, orthographic and a batch of them. Set sppp=0 to"
                 " render the interior derivative alone (geometry gradients are then biased)."
             )
-    return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
+    return children
 
 
 def get_sensor(scene: Any, sensor: Any) -> Any:

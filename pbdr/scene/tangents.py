@@ -9,6 +9,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from .attached import values
+
 # Of a traversal that uses up its graph; parameters keep their tangents.
 ONCE = dr.ADFlag.ClearEdges | dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
 
@@ -24,27 +26,27 @@ def settled(scene: Any) -> Iterator[None]:
     """
     with dr.resume_grad():
         params = mi.traverse(scene)
-        attached = {key: params[key] for key in params.keys() if dr.grad_enabled(params[key])}
         # Copies of the handles: what is assigned below reaches those of the scene itself.
-        kept = {key: type(value)(value) for key, value in attached.items()}
+        kept = {key: type(value)(value) for key, value in values(params) if dr.grad_enabled(value)}
         for key in [k for k in kept if k.endswith("vertex_normals")]:
             # Made anew from the positions, unless they have been set.
             positions = key.removesuffix("vertex_normals") + "vertex_positions"
             if positions in kept and dr.all(dr.grad(kept[key]) == 0, axis=None):
                 del kept[key]
-        if not kept:
-            yield
-            return
-        copies = {}
-        for key, value in kept.items():
-            copies[key] = copy = dr.detach(value)
-            dr.enable_grad(copy)
-            dr.set_grad(copy, dr.grad(value))
-            params[key] = copy
-        params.update()
-        dr.enqueue(dr.ADMode.Forward, *copies.values())
-        dr.traverse(dr.ADMode.Forward, dr.ADFlag.ClearEdges)
+    if not kept:
+        yield
+        return
     try:
+        with dr.resume_grad():
+            copies = {}
+            for key, value in kept.items():
+                copies[key] = copy = dr.detach(value)
+                dr.enable_grad(copy)
+                dr.set_grad(copy, dr.grad(value))
+                params[key] = copy
+            params.update()
+            dr.enqueue(dr.ADMode.Forward, *copies.values())
+            dr.traverse(dr.ADMode.Forward, dr.ADFlag.ClearEdges)
         yield
     finally:
         with dr.resume_grad():

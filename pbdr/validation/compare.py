@@ -12,17 +12,19 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 import numpy as np
-from scipy import stats
 
 from ..core.errors import InputError
+from ..integrators.capabilities import plugin_name, require_unbiased
+from ..integrators.render import PathIntegrator
 from ..scene.sensors import get_sensor
 from .finite_difference import backward_derivative, central_difference, forward_derivative
 from .perturbation import Perturbation
+from .statistics import SIGNIFICANT, Projection, Reference, difference, regions_of, tail_share
 
-FLOOR = 3e-4  # least error bar, relative
 Z_LIMIT = 3.3  # two-sided p = 0.001, for each of five regions
 STEP_LIMIT = 3e-3  # change of the reference, relative, at which its step is halved
 HALVINGS = 6
+HEAVY = 0.5  # share of the squared deviations in the tail, from which on it is named
 
 
 @dataclass
@@ -31,13 +33,15 @@ class GradcheckReport:
 
     Attributes:
         bias, standard_error: (estimate - reference) / reference and its standard error, for the
-            derivative image projected on a held-out reference (a matched filter).
+            derivative image projected on a held-out reference (a matched filter). The O(h²) error of the reference
+            is extrapolated away where it is significant, and what that adds to the uncertainty is included.
         z: the same as z-scores: whole image, then its four quadrants.
         outliers: share of pixels whose own z-score exceeds 4.
         mismatch: |⟨forward, w⟩ - ⟨v, backward⟩| / |⟨forward, w⟩|, same seed.
         step: half width h of the central differences, after halving.
         step_bias, step_error: change of the reference from step h to h/2, and its standard error.
         variance_time: variance of the projected estimate × CPU seconds of a forward derivative.
+        tail_share: share of the squared deviations of single pixels and seeds that the largest 1 % hold.
     """
 
     integrator: str
@@ -55,6 +59,7 @@ class GradcheckReport:
     variance_time: float
     cpu_seconds: float
     required_error: float
+    tail_share: float = 0.0
     images: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -78,6 +83,15 @@ class GradcheckReport:
             return "inconclusive"
         return "pass" if self.passed else "forward and backward differ"
 
+    def notes(self) -> list[str]:
+        """What the numbers alone do not say, a line each."""
+        if self.tail_share <= HEAVY:
+            return []
+        return [
+            f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
+            " deviations, so that error bars may be too small. Take more samples or seeds."
+        ]
+
     def save(self, folder: str | Path) -> None:
         """Write ``gradcheck.json`` and PNG maps of derivative, reference and z-score."""
         from ..report.figures import save_signed_map
@@ -85,7 +99,7 @@ class GradcheckReport:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = {k: v for k, v in asdict(self).items() if k != "images"}
-        data["verdict"] = self.verdict()
+        data |= {"verdict": self.verdict(), "notes": self.notes()}
         (folder / "gradcheck.json").write_text(json.dumps(data, indent=1))
         scale = float(np.abs(self.images["reference"]).max()) or 1.0
         for name, image in self.images.items():
@@ -126,6 +140,7 @@ def gradcheck(
 
     Raises:
         InputError: unknown key or direction, or fewer than 4 seeds.
+        UnsupportedError: an integrator of pbdr has no right derivative of the parameter.
     """
     if seeds < 4:
         raise InputError(f"gradcheck needs at least 4 seeds for error bars, got {seeds}.")
@@ -134,11 +149,66 @@ def gradcheck(
     sensor = get_sensor(scene, sensor)
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
+    if isinstance(integrator, PathIntegrator):  # of others the bias is what is asked for
+        require_unbiased(integrator, move.key, params)
+    try:
+        fd = _converged_differences(scene, move, reference, sensor, fd_spp, step, seeds)
+        ours, cpu = _derivatives(scene, move, integrator, sensor, spp, seeds)
+        mismatch = _mismatch(scene, move, integrator, sensor, spp, np.mean(fd.images, 0))
+    finally:
+        move.reset()  # nothing stays attached, whatever happened
+    masks = regions_of(np.ones_like(fd.images[0]))
+    total = Projection(fd, masks[0]).total or 1.0
+    whole, *quadrants = (difference(ours, fd, mask, total) for mask in masks)
+    pixel_error = np.sqrt((np.var(fd.images, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
+    mean = np.mean(fd.images, 0)
+    pixel_z = (np.mean(ours, 0) - mean) / np.maximum(pixel_error, 1e-4 * np.abs(mean).max() + 1e-12)
+    step_bias, step_error = fd.change()
+    return GradcheckReport(
+        integrator=plugin_name(integrator),
+        key=move.key,
+        direction=direction if isinstance(direction, str) else "array",
+        step=fd.step,
+        seeds=seeds,
+        bias=whole.value,
+        standard_error=whole.error,
+        z=[d.z for d in (whole, *quadrants)],
+        outliers=float((np.abs(pixel_z) > 4).mean()),
+        mismatch=mismatch,
+        step_bias=step_bias,
+        step_error=step_error,
+        variance_time=float(whole.variance * np.median(cpu)),
+        cpu_seconds=float(np.median(cpu)),
+        required_error=required_error,
+        tail_share=tail_share(ours),
+        images={"derivative": np.mean(ours, 0), "reference": mean, "z": pixel_z},
+    )
 
-    def difference(h: float, k: int) -> np.ndarray:
-        return central_difference(scene, move, reference, sensor, h, fd_spp, 1000 + k)
 
-    fd, step, step_bias, step_error = _converged_differences(difference, step, seeds)
+def _converged_differences(
+    scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, step: float, seeds: int
+) -> Reference:
+    """Central differences for all seeds, at a step whose O(h²) error is small or lost in the noise."""
+
+    def render(h: float, k: int) -> np.ndarray:
+        return central_difference(scene, move, integrator, sensor, h, spp, 1000 + k)
+
+    images = [render(step, k) for k in range(seeds)]
+    for halving in range(HALVINGS + 1):
+        half = {k: render(step / 2, k) for k in range(1, min(seeds, 16), 2)}
+        found = Reference(step, images, half)
+        bias, error = found.change()
+        if abs(bias) < max(STEP_LIMIT, SIGNIFICANT * error) or halving == HALVINGS:
+            break
+        step /= 2
+        images = [half[k] if k in half else render(step, k) for k in range(seeds)]
+    return found
+
+
+def _derivatives(
+    scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, seeds: int
+) -> tuple[list[np.ndarray], list[float]]:
+    """Derivative image of each seed, and the CPU seconds that it took."""
     move.reset()
     forward_derivative(scene, move, integrator, sensor, spp, 1)  # compile
     ours, cpu = [], []
@@ -147,97 +217,14 @@ def gradcheck(
         start = time.process_time()
         ours.append(forward_derivative(scene, move, integrator, sensor, spp, 5000 + k))
         cpu.append(time.process_time() - start)
-    weights = np.mean(fd[::2], axis=0)
-    # The same samples in both modes: an integrator that learns from render to render must forget.
-    forget = getattr(integrator, "forget", lambda: None)
+    return ours, cpu
+
+
+def _mismatch(scene: Any, move: Perturbation, integrator: Any, sensor: Any, spp: int, weights: np.ndarray) -> float:
+    """|⟨forward, w⟩ - ⟨v, backward(w)⟩| / |⟨forward, w⟩|, with the same samples in both modes."""
+    forget = getattr(integrator, "forget", lambda: None)  # an integrator that learns from render to render must
     forget()
     first = float((forward_derivative(scene, move, integrator, sensor, spp, 5000) * weights).sum())
     forget()
     back = backward_derivative(scene, move, integrator, sensor, spp, 5000, weights)
-
-    regions = regions_of(weights)
-    held = fd[1::2]
-    z, total = [], float((np.mean(held, 0) * weights).sum()) or 1.0
-    for w in regions:
-        f = np.array([(x * w).sum() for x in held]) / total
-        g = np.array([(x * w).sum() for x in ours]) / total
-        error = math.sqrt(f.var(ddof=1) / len(f) + g.var(ddof=1) / len(g))
-        z.append(_z_score(g, f))
-        if w is regions[0]:
-            bias, standard_error, variance = g.mean() - f.mean(), error, g.var(ddof=1)
-    pixel_error = np.sqrt((np.var(fd, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
-    difference = np.mean(ours, 0) - np.mean(fd, 0)
-    pixel_z = difference / np.maximum(pixel_error, 1e-4 * np.abs(weights).max() + 1e-12)
-    return GradcheckReport(
-        integrator=_name(integrator),
-        key=move.key,
-        direction=direction if isinstance(direction, str) else "array",
-        step=step,
-        seeds=seeds,
-        bias=float(bias),
-        standard_error=float(standard_error),
-        z=z,
-        outliers=float((np.abs(pixel_z) > 4).mean()),
-        mismatch=abs(first - back) / max(abs(first), 1e-12),
-        step_bias=step_bias,
-        step_error=step_error,
-        variance_time=float(variance * np.median(cpu)),
-        cpu_seconds=float(np.median(cpu)),
-        required_error=required_error,
-        images={"derivative": np.mean(ours, 0), "reference": np.mean(fd, 0), "z": pixel_z},
-    )
-
-
-def _converged_differences(difference: Any, step: float, seeds: int) -> tuple[list[np.ndarray], float, float, float]:
-    """Central differences for all seeds, at a step whose O(h²) error is small.
-
-    Returns ``(images, h, change from h to h/2, its standard error)``, the last two relative and
-    measured on seeds that did not choose the weights of the projection.
-    """
-    pairs = range(1, min(seeds, 16), 2)
-    images = {k: difference(step, k) for k in range(seeds)}
-    for halving in range(HALVINGS + 1):
-        half = {k: difference(step / 2, k) for k in pairs}
-        weights = np.mean([images[k] for k in range(0, seeds, 2)], axis=0)
-        total = np.mean([(images[k] * weights).sum() for k in pairs]) or 1.0
-        change = np.array([((images[k] - half[k]) * weights).sum() for k in pairs]) / total
-        bias, error = float(change.mean()), float(change.std(ddof=1) / math.sqrt(len(change)))
-        if abs(bias) < max(STEP_LIMIT, 2 * error) or halving == HALVINGS:
-            break
-        step /= 2
-        images = {k: half[k] if k in half else difference(step, k) for k in range(seeds)}
-    return [images[k] for k in range(seeds)], step, bias, error
-
-
-def _z_score(a: np.ndarray, b: np.ndarray) -> float:
-    """Welch's t-test as the normal quantile of the same probability (few seeds have fat tails)."""
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    # Below 0.1 % of the projected derivative, step error and float sums decide.
-    error = max(math.sqrt(va + vb), FLOOR)
-    t = (a.mean() - b.mean()) / error
-    freedom = (va + vb) ** 2 / max(va**2 / (len(a) - 1) + vb**2 / (len(b) - 1), 1e-300)
-    p = stats.t.sf(abs(t), max(freedom, 1.0))
-    return float(np.sign(t) * min(stats.norm.isf(max(p, 1e-300)), 99.0))
-
-
-def regions_of(weights: np.ndarray) -> list[np.ndarray]:
-    """The weights, and the weights restricted to each quadrant of the image."""
-    h, w = weights.shape[:2]
-    regions = [weights]
-    for rows in (slice(0, h // 2), slice(h // 2, h)):
-        for columns in (slice(0, w // 2), slice(w // 2, w)):
-            part = np.zeros_like(weights)
-            part[rows, columns] = weights[rows, columns]
-            regions.append(part)
-    return regions
-
-
-def _name(integrator: Any) -> str:
-    names = {
-        "EdgeIntegrator": "prb_edge",
-        "ReparamIntegrator": "prb_reparam",
-        "PRBIntegrator": "prb",
-        "PathProjectiveIntegrator": "prb_projective",
-    }
-    kind = type(integrator).__name__
-    return names.get(kind, kind)
+    return abs(first - back) / max(abs(first), 1e-12)

@@ -32,12 +32,13 @@ def forward_derivative(
     """The integrator's own derivative image at θ = ``at``. Its mean over [-h, h] is the central difference of step h."""
     θ = mi.Float(at)
     dr.enable_grad(θ)
-    move.set(θ)
-    dr.forward(θ, flags=dr.ADFlag.ClearEdges)
-    image = integrator.render_forward(scene, params=move.params, sensor=sensor, spp=spp, seed=seed)
-    result = np.array(image, np.float64)
-    move.reset()
-    return result
+    try:
+        move.set(θ)
+        dr.forward(θ, flags=dr.ADFlag.ClearEdges)
+        image = integrator.render_forward(scene, params=move.params, sensor=sensor, spp=spp, seed=seed)
+        return np.array(image, np.float64)
+    finally:
+        move.reset()  # also after a refusal: what stays attached takes part in later derivatives
 
 
 def backward_derivative(
@@ -46,12 +47,12 @@ def backward_derivative(
     """⟨v, backward(w)⟩ for the direction v of ``move`` and the adjoint image w = ``weights``."""
     θ = mi.Float(0)
     dr.enable_grad(θ)
-    move.set(θ)
-    integrator.render_backward(
-        scene, params=move.params, grad_in=mi.TensorXf(weights.astype(np.float32)), sensor=sensor, spp=spp, seed=seed
-    )
-    dr.enqueue(dr.ADMode.Backward, move.params[move.key])
-    dr.traverse(dr.ADMode.Backward)
-    result = float(dr.grad(θ)[0])
-    move.reset()
-    return result
+    adjoint = mi.TensorXf(weights.astype(np.float32))
+    try:
+        move.set(θ)
+        integrator.render_backward(scene, params=move.params, grad_in=adjoint, sensor=sensor, spp=spp, seed=seed)
+        dr.enqueue(dr.ADMode.Backward, move.params[move.key])
+        dr.traverse(dr.ADMode.Backward)
+        return float(dr.grad(θ)[0])
+    finally:
+        move.reset()

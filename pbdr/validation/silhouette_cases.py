@@ -188,3 +188,19 @@ def occluded_ball():
     """Part of the outline is hidden by a nearer shape that stands still."""
     front = {"type": "rectangle", "to_world": T().translate([0.6, 0.4, 2]).scale(0.4), "emitter": glow(0.2, 0.5, 0.9)}
     return world(ball=_shape("sphere"), front=front)
+
+
+@case("silhouette", "box.vertex_positions", "translate_x", max_depth=2)
+def far_from_the_origin():
+    """Rounding of coordinates, not the size of the film, decides how near to an outline rays find their side."""
+    at = [1000, -700, 400]
+    pose = T().translate(at).look_at([3, 2, -3.5], [0, 0, 0], [0, 1, 0])
+    tilted = T().translate(at).rotate([1, 1, 0], 30).scale(0.6)
+    return world(sensor=camera(to_world=pose), box={"type": "cube", "to_world": tilted, "bsdf": diffuse()})
+
+
+@case("silhouette", "ball.to_world", "translate_x", max_depth=2)
+def long_lens():
+    """A ball 700 units away."""
+    sensor = camera(to_world=T().look_at([300, 400, -490], [0, 0, 0], [0, 1, 0]), fov=0.3)
+    return world(sensor=sensor, ball=_shape("sphere"))

@@ -1,0 +1,47 @@
+"""How exactly float32 places points and rays: distances below which the sides of an outline cannot be told apart.
+
+With u = 2⁻²⁴, the unit roundoff, a stored point is off by up to u |p| along each axis. A ray past it adds the rounding
+of its origin, u |o|, and of its direction, u r over a distance r ≤ |p| + |o|; interpolation along an edge, transforms and
+intersection are a few such operations each. All of it is a small multiple of u times the largest coordinate of both ends,
+wherever the world's origin is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+
+UNIT = 2.0**-24
+# Least distance between an outline and the rays beside it, in units of u times the largest coordinate: from 2 on most
+# rays find their side, from 4 on all but one of 300, from 8 on all (cubes and spheres up to 10⁴ from the origin,
+# or from the sensor, or both).
+APART = 8
+# The ray that asks what hides an outline leaves it by this much, since other surfaces may touch it there.
+LEAVE = 16
+
+
+def extent(*points: Any) -> Any:
+    """Largest absolute coordinate of ``points``: what rounding errors of lines between them are relative to."""
+    largest = dr.max(dr.abs(points[0]))
+    for p in points[1:]:
+        largest = dr.maximum(largest, dr.max(dr.abs(p)))
+    return largest
+
+
+def is_coarse(shape: Any) -> bool:
+    """Are numbers as large as a shape's coordinates further apart than 1 % of its size? A question to the host alone."""
+    box = shape.bbox()
+    size, far = max(box.extents()), max(max(abs(x) for x in corner) for corner in (box.min, box.max))
+    return 2 * UNIT * far > 0.01 * size > 0
+
+
+def apart(edge: Any, viewer: Any) -> Any:
+    """Least distance from an `EdgeSample` at which rays from ``viewer`` find the side that is meant."""
+    return dr.maximum((APART * UNIT) * extent(edge.p, viewer), edge.vague)
+
+
+def nearer(edge: Any, ray: Any, hit: Any, margin: float) -> Any:
+    """Does ``hit`` lie before an `EdgeSample`, by the share ``margin`` of its distance and by more than rounding?"""
+    distance = dr.dot(edge.p - ray.o, ray.d)
+    return hit.t < distance - dr.maximum(margin * distance, (LEAVE * UNIT) * extent(edge.p, ray.o))
