@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compare import regions_of
+from ..statistics import regions_of
 
 # In the order of the table; a row that is none of the first four must not be trusted.
 VERDICTS = ("right", "no effect", "refused", "warned", "undecided", "wrong")

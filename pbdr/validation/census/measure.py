@@ -115,9 +115,8 @@ class Reference:
 
     def renew(self) -> None:
         """Load the scene anew: an error may leave something attached behind."""
-        direction = self.move.direction if self.move.transform else np.array(self.move.tangent)
         self.bench.load()
-        self.move = Perturbation(self.bench.params, self.move.key, direction)
+        self.move = Perturbation(self.bench.params, self.move.key, self.move.direction)
 
     @property
     def silent(self) -> bool:
