@@ -22,7 +22,7 @@ from pbdr.validation.census import (
     runner,
 )  # fmt: skip
 from pbdr.validation.census.judge import judge_silence
-from pbdr.validation.census.rows import matches
+from pbdr.validation.census.rows import entries, matches
 from pbdr.validation.census.table import make_table
 
 RNG = np.random.default_rng(1)
@@ -68,6 +68,15 @@ def test_directions_of_a_situation():
     assert {("thing.vertex_positions", d) for d in ("translate_x", "rotate_z", "scale", "one entry")} <= rows
     assert ("thing.bsdf.reflectance.value", "uniform") in rows
     assert not any(key == "thing.faces" for key, _ in rows)  # integers
+
+
+def test_one_vertex_moves_with_its_copies():
+    """Mitsuba's cube has 24 vertices at 8 places; a mesh whose copies part has cracks."""
+    params = mi.traverse(load_all()["cube"].scene())
+    direction = next(entries("thing.vertex_positions", params["thing.vertex_positions"]))
+    assert direction.sum() == 3 and len(direction) == 72
+    colours = next(entries("thing.vertex_color", mi.Float(np.zeros(72))))
+    assert colours.sum() == 1
 
 
 def test_globs_on_rows():

@@ -16,6 +16,7 @@ from .situations import Situation
 
 ONE = "one entry"  # of an array: a texel, a vertex, ...
 FEW = 4  # numbers that are moved as one
+SHARES = (0.5, 0.3, 0.7, 0.2, 0.85, 0.4, 0.6, 0.1, 0.95)  # where in an array the one entry is looked for
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,21 @@ def natural_step(key: str, value: Any, direction: str) -> float:
     return wide * max(float(np.abs(np.array(value)).max()), 0.1)
 
 
-class Texels:
-    """Candidates for the one entry of an array that is moved: the first that the sensor sees is taken."""
+def entries(key: str, value: Any) -> Iterator[np.ndarray]:
+    """Directions that move one entry of an array, of which the first that the sensor sees is taken.
 
-    shares = (0.5, 0.3, 0.7, 0.2, 0.85, 0.4, 0.6, 0.1, 0.95)
-
-    @classmethod
-    def directions(cls, value: Any) -> Iterator[np.ndarray]:
-        count = size_of(value)
-        for share in cls.shares:
-            direction = np.zeros(count)
-            direction[int(share * count)] = 1
-            yield direction
+    Of vertex positions it is one coordinate of all vertices at one place: where texture seams or flat faces split a vertex,
+    a mesh stays closed only if its copies move together, and only the sum of their gradients is a derivative.
+    """
+    numbers = np.ravel(np.array(value))
+    for share in SHARES:
+        direction = np.zeros(len(numbers))
+        direction[int(share * len(numbers))] = 1
+        if is_positions(key):
+            points, one = numbers.reshape(-1, 3), direction.reshape(-1, 3)
+            vertex = int(one.sum(1).argmax())
+            one[np.abs(points - points[vertex]).max(1) < 1e-6] = one[vertex]
+        yield direction
 
 
 def moves(params: Any, row: Row) -> Iterator[Perturbation]:
@@ -116,10 +120,21 @@ def moves(params: Any, row: Row) -> Iterator[Perturbation]:
         InputError: the parameter cannot be attached to the AD graph.
     """
     if row.direction == ONE:
-        for direction in Texels.directions(params[row.key]):
+        for direction in entries(row.key, params[row.key]):
             yield Perturbation(params, row.key, direction)
     else:
         yield Perturbation(params, row.key, row.direction)
 
 
-__all__ = ["ONE", "Row", "directions", "is_plain", "list_rows", "matches", "moves", "natural_step", "size_of"]
+__all__ = [
+    "ONE",
+    "Row",
+    "directions",
+    "entries",
+    "is_plain",
+    "list_rows",
+    "matches",
+    "moves",
+    "natural_step",
+    "size_of",
+]
