@@ -21,7 +21,7 @@ from pbdr.validation.census import (
     run,
     runner,
 )  # fmt: skip
-from pbdr.validation.census.judge import judge_silence
+from pbdr.validation.census.judge import judge_faintness, judge_silence
 from pbdr.validation.census.rows import entries, matches
 from pbdr.validation.census.table import make_table
 
@@ -133,6 +133,13 @@ def test_a_parameter_without_effect():
     nothing = [np.zeros((8, 8, 3))] * 4
     assert judge_silence(nothing, 10.0).verdict == "no effect"
     assert judge_silence([x + TRUTH for x in nothing], 10.0).verdict == "wrong"
+
+
+def test_noise_around_zero_is_no_effect():
+    noise = [1e-3 * x for x in images(32, 1.0, factor=0.0)]
+    assert judge_faintness(noise, noise, TRUTH, 10.0).verdict == "no effect"
+    assert judge_faintness(noise, noise, TRUTH, 1e-3) is None  # the noise may hide something
+    assert judge_faintness(noise, images(32, 1e-3, factor=1e-3), TRUTH, 10.0) is None  # there is something
 
 
 # ------------------------------------------------------------------------------ real rows

@@ -18,6 +18,7 @@ ERRORS = 3.0  # standard errors that a bias may have by chance
 PART_ERRORS = 4.0  # the same in quadrants, of which there are four
 ENOUGH = 24  # seeds from which on a standard error is trusted
 SILENCE = 1e-6  # relative change of the image by one step, below which there is nothing but rounding
+FAINT = 1e-3  # the same, where noise hides what there may be
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,27 @@ def judge_numbers(ours: np.ndarray, reference: np.ndarray) -> Judgement:
     if e > ERROR_LIMIT:
         return Judgement("undecided", b, e, False)
     return Judgement("right", b, e, e <= TARGET and abs(b) <= max(BIAS_LIMIT, 2 * e))
+
+
+def judge_faintness(
+    ours: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarray, scale: float
+) -> Judgement | None:
+    """'no effect' where neither shows one beyond its noise, which is less than 0.1 % of the image for a whole step.
+
+    Some parameters change only which directions are sampled (texture coordinates turn the frame of a surface): finite
+    differences are then noise around zero.
+    """
+    unit = float(np.abs(weights).sum()) * scale
+    if not unit > 0:
+        return None
+    bounds = []
+    for images in (reference, ours):
+        x = np.array([(image * weights).sum() for image in images]) / unit
+        error = float(x.std(ddof=1)) / math.sqrt(len(x))
+        if abs(x.mean()) > ERRORS * error:
+            return None
+        bounds.append(abs(float(x.mean())) + ERRORS * error)
+    return Judgement("no effect", 0.0, max(bounds), True) if max(bounds) < FAINT else None
 
 
 def judge_silence(ours: list[np.ndarray], scale: float) -> Judgement:

@@ -16,7 +16,7 @@ from ...core import errors
 from ...scene.sensors import get_sensor
 from ..finite_difference import central_difference
 from ..perturbation import Perturbation
-from .judge import SILENCE, Judgement, judge, judge_numbers, judge_silence
+from .judge import SILENCE, Judgement, judge, judge_faintness, judge_numbers, judge_silence
 from .rows import Row, is_plain, moves, natural_step
 from .situations import Situation
 
@@ -262,6 +262,9 @@ def _judge_forward(reference: Reference, name: str, seconds: float) -> tuple[Jud
             if not judgement.settled and more > 1:
                 count = min(more, MORE) * len(ours)
                 judgement = judge(ours, reference.images(count), reference.weights(count))
+            if not judgement.settled:
+                faint = judge_faintness(ours, reference.images(len(ours)), weights, reference.scale)
+                judgement = faint or judgement
         if judgement.settled or time.process_time() - start > seconds:
             break
     return judgement, len(ours)
