@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_scene import SCENE, write_scene
 
 import pbdr
+from pbdr.integrators.capabilities import require_unbiased
 from pbdr.optimization.experiment import ParameterSpec, load_experiment
 from pbdr.parameters.collection import Collection
 from pbdr.scene.keys import find_keys
@@ -312,3 +313,104 @@ def test_a_non_manifold_mesh_is_no_error():
     p = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]], np.float32)
     faces = np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]], np.uint32)
     assert mesh_edges(p, faces).always.any()
+
+
+# ---------------------------------------------------------------- derivatives that are not known to be right
+
+
+def attached_by(scene, key):
+    """(scene, params, x): a number that is added to a value, or moves it along x."""
+    params = mi.traverse(scene)
+    x, value = mi.Float(0), params[key]
+    dr.enable_grad(x)
+    moves = "Transform" in type(value).__name__
+    params[key] = mi.Transform4f().translate([x, 0, 0]) @ mi.Transform4f(value) if moves else type(value)(value) + x
+    params.update()
+    return params, x
+
+
+def test_derivatives(refuse, tmp_path):
+    (tmp_path / "hair.txt").write_text("-1 0 0 0.2\n-0.5 0 0 0.2\n0.5 0 0 0.3\n1 0.3 0 0.3\n")
+    objects = {
+        "hair": {"type": "bsplinecurve", "filename": str(tmp_path / "hair.txt")},
+        "ball": {"type": "sphere", "bsdf": {"type": "null"}, "interior": {"type": "homogeneous"}},
+        "group": {"type": "shapegroup", "inner": {"type": "cube"}},
+        "one": {"type": "instance", "ref": {"type": "ref", "id": "group"}},
+        "sun": {"type": "sunsky"},
+    }
+    for title, key, words in (
+        ("control points of a curve", "hair.control_points", ["BSplineCurve", "vertex_positions"]),
+        ("participating medium", "ball.interior_medium.albedo.value.value", "prbvolpath"),
+        ("shape in a shapegroup", "group.inner.vertex_positions", "instances"),
+        ("parameter that Mitsuba does not mark", "sun.turbidity", "does not mark it"),
+    ):
+        scene = mi.load_dict({"type": "scene", "sensor": {"type": "perspective"}, **objects})
+        params = attached_by(scene, key)[0]
+        integrator = mi.load_dict({"type": "prb_edge"})
+
+        def call(integrator=integrator, scene=scene, params=params):
+            integrator.render_forward(scene, params, spp=1)
+
+        refuse(
+            f"derivative: {title}",
+            [f"'{key}'", *([words] if isinstance(words, str) else words)],
+            call,
+            pbdr.UnsupportedError,
+        )
+
+
+@pytest.mark.parametrize("kind", ["path", "aov"])
+def test_integrators_without_visibility(refuse, kind):
+    inner = {"image": {"type": "prb_edge"}, "aovs": "dd:depth"} if kind == "aov" else {}
+    plugin = mi.load_dict({"type": kind, **inner})
+    title = f"[integrator] {kind} for a moving shape"
+    refuse(
+        title, f"gradient of {kind}", lambda: require_unbiased(plugin, "ball.vertex_positions"), pbdr.UnsupportedError
+    )
+
+
+def test_gradcheck_of_what_has_no_derivative(refuse):
+    bitmap = {"type": "bitmap", "bitmap": mi.Bitmap(np.ones((4, 4, 3), np.float32)), "raw": True}
+    scene = mi.load_dict(
+        {
+            "type": "scene",
+            "plate": {"type": "rectangle", "bsdf": {"type": "diffuse", "reflectance": bitmap}},
+            "sun": {"type": "sunsky"},
+            "sensor": {"type": "perspective", "film": {"type": "hdrfilm", "width": 8, "height": 8}},
+            "integrator": {"type": "prb_edge"},
+        }
+    )
+    refuse(
+        "gradcheck: a number on the host",
+        "on the host",
+        lambda: gradcheck(scene, "plate.bsdf.reflectance.to_uv", "rotate"),
+    )
+    refuse(
+        "gradcheck: unmarked parameter",
+        "'sun.turbidity'",
+        lambda: gradcheck(scene, "sun.turbidity", "uniform"),
+        pbdr.UnsupportedError,
+    )
+
+
+def test_optimize_with_an_integrator_without_visibility(folder, refuse):
+    override = ("integrator.type=path", "parameters.0.key=ball.vertex_positions")
+    refuse(
+        "optimize vertices with `integrator.type=path`",
+        "lacks moving geometry",
+        optimize(folder, *override),
+        pbdr.UnsupportedError,
+    )
+
+
+def test_the_verdict_fits_into_80_columns(tmp_path):
+    write_scene(tmp_path / "scene")
+    sensor = '<sensor type="perspective"><transform name="to_world"><lookat origin="0,0,6" target="0,0,0" up="0,1,0"/></transform><film type="hdrfilm"><integer name="width" value="8"/><integer name="height" value="8"/></film></sensor>'
+    file = tmp_path / "scene" / "scene.xml"
+    file.write_text(file.read_text().replace("</scene>", sensor + "</scene>"))
+    command = [sys.executable, "-m", "pbdr", "gradcheck", str(file), "ball.bsdf.reflectance.data", "--error", "1e-9"]
+    command += ["--seeds", "4", "--spp", "4", "--fd-spp", "4", "-o", str(tmp_path / "maps")]
+    env = {**os.environ, "COLUMNS": "80", "TERM": "dumb"}
+    run = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert run.returncode == 1 and "inconclusive" in run.stdout, run.stdout + run.stderr
+    assert max(len(line) for line in run.stdout.splitlines()[:-1]) <= 80

@@ -7,6 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import Part
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .rounding import UNIT
@@ -25,14 +26,17 @@ class ArcSet:
     Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
     """
 
-    def __init__(self, shapes: list[tuple[int, Any]]):
-        rows = {k: [] for k in ("shape", "kind", "start", "step", "sign")}
+    def __init__(self, shapes: list[Part]):
+        rows = {k: [] for k in ("shape", "kind", "start", "step", "sign", "child", "number")}
         frames = {k: [] for k in "oxyz"}
         k = dr.arange(mi.Float, ARCS)
         kinds: list[int] = []
-        for index, shape in shapes:
+        self.shown = any(part.instance is not None for part in shapes)
+        for part in shapes:
+            shape = part.shape
             with dr.resume_grad():
-                m = mi.traverse(shape)["to_world"]
+                m, outer = mi.traverse(shape)["to_world"], part.to_world()
+                m = m if outer is None else outer @ m
                 o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
                 top = o + z
             name = shape.class_name()
@@ -46,8 +50,10 @@ class ArcSet:
             for kind, origin, sign in pieces:
                 kinds.append(kind)
                 step = 1 / ARCS if kind == LINE else dr.two_pi / ARCS
-                for key, value in (("kind", kind), ("shape", index)):
+                for key, value in (("kind", kind), ("shape", part.index), ("number", part.number)):
                     rows[key].append(dr.full(mi.UInt32, value, ARCS))
+                child = mi.ShapePtr(None if part.instance is None else shape)
+                rows["child"].append(dr.reinterpret_array(mi.UInt32, child) + dr.zeros(mi.UInt32, ARCS))
                 rows["start"].append(k * step)
                 rows["step"].append(dr.full(mi.Float, step, ARCS))
                 rows["sign"].append(dr.full(mi.Float, sign, ARCS))
@@ -68,6 +74,8 @@ class ArcSet:
             self.attached = [join(frames[key]) for key in "oxyz"]
         self.o, self.x, self.y, self.z = (dr.detach(v) for v in self.attached)
         dr.eval(self.shape, self.kind, self.start, self.step, self.sign, self.o, self.x, self.y, self.z)
+        if self.shown:
+            dr.eval(self.child, self.number)
 
     def __len__(self) -> int:
         return dr.width(self.start)
@@ -80,23 +88,25 @@ class ArcSet:
     @staticmethod
     def _point(view, kind, sign, o, x, y, z, t):
         """x(t), dx/dt and whether the outline exists from this viewpoint."""
-        # Sphere: the circle of tangent points.
-        r = dr.norm(x)
+        # Sphere: the circle of tangent points, in its own frame. (Instances may stretch it.)
         to = view.toward(o)
-        d = dr.norm(to)
-        sin2 = dr.select(view.finite, dr.square(r / d), 0)
-        axis = to / d
-        frame = mi.Frame3f(axis)
-        rho = r * dr.safe_sqrt(1 - sin2)
+        local = _into_frame(x, y, z) @ to
+        d = dr.norm(local)
+        sin2 = dr.select(view.finite, dr.rcp(dr.square(d)), 0)
+        frame = mi.Frame3f(local / d)
+        rho = dr.safe_sqrt(1 - sin2)
         sphere = kind == SPHERE
         c = dr.select(sphere, o - to * sin2, o)
-        ax = dr.select(sphere, frame.s * rho, x)
-        ay = dr.select(sphere, frame.t * rho, y)
+
+        def out(v: Any) -> Any:
+            return (x * v.x + y * v.y + z * v.z) * rho
+
+        ax, ay = dr.select(sphere, out(frame.s), x), dr.select(sphere, out(frame.t), y)
         exists = ~sphere | (sin2 < 1)
         sin, cos = dr.sincos(t)
         p, tangent = c + ax * cos + ay * sin, ay * cos - ax * sin
         # Cylinder: the two lines where the viewpoint lies in the tangent plane.
-        local = _into_frame(x, y, z) @ -to
+        local = -local
         distance = dr.sqrt(dr.square(local.x) + dr.square(local.y))
         angle = dr.atan2(local.y, local.x)
         reach = dr.select(view.finite, dr.safe_acos(1 / distance), 0.5 * dr.pi)
@@ -165,16 +175,23 @@ class ArcSet:
         p, tangent, exists = self._point(view, kind, sign, mi.Point3f(o), x, y, z, t)
         exists &= (kind != RIM) | (sign == 0) | ~self._behind_wall(view, sign, mi.Point3f(o), x, y, z, t)
         inside = dr.select((kind == RIM) & (sign != 0), z * sign, o - mi.Vector3f(p))
+        owner, shown = dr.gather(mi.ShapePtr, scene.shapes_dr(), shape), {}
+        if self.shown:
+            child = dr.gather(mi.UInt32, self.child, row)
+            shown["instance"] = dr.select(child != 0, owner, dr.zeros(mi.ShapePtr))
+            shown["number"] = dr.gather(mi.UInt32, self.number, row)
+            owner = dr.select(child != 0, dr.reinterpret_array(mi.ShapePtr, child), owner)
         return EdgeSample(
             p=p,
             tangent=tangent,
             dt=dr.select(exists, mi.Float(1), 0),
-            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
+            shape=owner,
             row=row,
             local=_into_frame(x, y, z) @ (p - mi.Point3f(o)),
             inside=dr.select(kind == LINE, o + z * t - mi.Vector3f(p), inside),
             curved=True,
             vague=dr.select(view.finite, self._vague(row, p, mi.Point3f(view.at)), 0),
+            **shown,
         )
 
     def closed(self, row: Any) -> Any:
@@ -183,8 +200,9 @@ class ArcSet:
 
     def angle(self, view: Any, row: Any, direction: Any) -> Any:
         """Parameter of the point on a sphere's outline in ``direction``."""
-        o = mi.Point3f(dr.gather(mi.Vector3f, self.o, row))
-        local = mi.Frame3f(dr.normalize(view.toward(o))).to_local(mi.Vector3f(direction))
+        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        inward = _into_frame(x, y, z)
+        local = mi.Frame3f(dr.normalize(inward @ view.toward(mi.Point3f(o)))).to_local(inward @ mi.Vector3f(direction))
         return dr.atan2(local.y, local.x)
 
     def parameter(self, view: Any, row: Any, edge: EdgeSample, start: Any) -> Any:
@@ -209,14 +227,16 @@ class ArcSet:
         """Bounds of the curves that `whole` lists."""
         o, x, y, z = (mi.Point3f(dr.gather(mi.Vector3f, v, row)) for v in (self.o, self.x, self.y, self.z))
         kind = dr.gather(mi.UInt32, self.kind, row)
-        radius = dr.maximum(dr.norm(mi.Vector3f(x)), dr.norm(mi.Vector3f(y)))
+        lengths = dr.norm(mi.Vector3f(x)), dr.norm(mi.Vector3f(y))
+        radius = dr.hypot(*lengths) if self.shown else dr.maximum(*lengths)  # an instance may shear
         far = dr.select(kind == LINE, o + z, o)
         sin, cos = dr.sincos(start + 0.5 * length)
         middle = o + x * cos + y * sin
         rim = kind == RIM
         low = dr.select(rim, middle, dr.minimum(o, far))
         high = dr.select(rim, middle, dr.maximum(o, far))
-        reach = dr.select(rim, radius * length * 0.5, radius)
+        around = dr.sqrt(dr.square(mi.Vector3f(x)) + dr.square(mi.Vector3f(y)) + dr.square(mi.Vector3f(z)))
+        reach = dr.select(rim, radius * length * 0.5, dr.select(kind == SPHERE, around, radius))
         return EdgeBounds(
             low=low - mi.Vector3f(reach),
             high=high + mi.Vector3f(reach),

@@ -31,6 +31,8 @@ class EdgeSample:
         faces: two UInt32, the triangles beside a straight edge.
         onto: two Vector3f, from the point onto each of them, far enough in for a ray to meet it.
         curved: Bool, the outline of a curved shape, which has no faces.
+        instance, number: where the scene has instances, ShapePtr to the one that shows the shape (or null), and
+            UInt32, the shape's number in its group.
         vague: Float, distance by which the intersection of rays with that shape is off (see `arcs`).
     """
 
@@ -45,11 +47,16 @@ class EdgeSample:
     faces: tuple[Any, ...] = ()
     onto: tuple[Any, ...] = ()
     curved: Any = False
+    instance: Any = None
+    number: Any = None
     vague: Any = 0.0
 
     def beside(self, hit: Any) -> Any:
         """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""
         own = hit.shape == self.shape
+        if self.instance is not None:  # a hit on an instance does not name its shape
+            shown = self.instance != dr.zeros(mi.ShapePtr)
+            own = (hit.instance == self.instance) & dr.select(shown, hit.shape_index == self.number, own)
         for face in self.faces[:1]:
             own &= self.curved | (hit.prim_index == face) | (hit.prim_index == self.faces[1])
         return own

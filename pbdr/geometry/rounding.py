@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import drjit as dr
+import mitsuba as mi
 
 UNIT = 2.0**-24
 # Least distance between an outline and the rays beside it, in units of u times the largest coordinate: from 2 on most
@@ -19,6 +20,7 @@ UNIT = 2.0**-24
 APART = 8
 # The ray that asks what hides an outline leaves it by this much, since other surfaces may touch it there.
 LEAVE = 16
+STRIP = 2.0  # heights of spawned rays: enough for angles of 27° and more between the faces of a transmitting object
 
 
 def extent(*points: Any) -> Any:
@@ -45,3 +47,28 @@ def nearer(edge: Any, ray: Any, hit: Any, margin: float) -> Any:
     """Does ``hit`` lie before an `EdgeSample`, by the share ``margin`` of its distance and by more than rounding?"""
     distance = dr.dot(edge.p - ray.o, ray.d)
     return hit.t < distance - dr.maximum(margin * distance, (LEAVE * UNIT) * extent(edge.p, ray.o))
+
+
+def spawn_height(p: Any) -> Any:
+    """Height above, or depth below, a surface at which Mitsuba's spawned rays start."""
+    return mi.math.RayEpsilon * (1 + extent(p))
+
+
+def transmits(scene: Any) -> bool:
+    """Is there a material through which rays go on inside an object?"""
+    return any(
+        s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Transmission) for s in scene.shapes()
+    )
+
+
+def past_the_rim(edge: Any, inward: Any, distance: Any) -> Any:
+    """``distance`` from a contour, larger on its own surface if rays go on below that.
+
+    They start a little below, and next to a sharp edge of the object that is outside again. The strip in which this
+    happens is nothing to an image, but all that an outline would see.
+
+    Args:
+        inward: Bool, the ray beside ``edge`` is on the side of its surface.
+    """
+    through = mi.has_flag(edge.shape.bsdf().flags(), mi.BSDFFlags.Transmission)
+    return dr.select(inward & through, dr.maximum(distance, STRIP * spawn_height(edge.p)), distance)

@@ -7,6 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import moves
 from .arcs import ArcSet
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .edge_tree import EdgeTree
@@ -58,11 +59,11 @@ class SceneEdges:
             return
         fields = EdgeBounds.__dataclass_fields__
         bounds = EdgeBounds(**{k: join([getattr(b, k) for b in parts]) for k in fields})
-        moves = [s.parameters_grad_enabled() for s in scene.shapes()]
+        moving = [moves(s) for s in scene.shapes()]
         shines = [s.is_emitter() for s in scene.shapes()]
         shape = join(shapes)
         self.count = dr.width(shape)
-        self.tree = EdgeTree(bounds, flag_of(moves, shape), flag_of(shines, shape), LIGHT)
+        self.tree = EdgeTree(bounds, flag_of(moving, shape), flag_of(shines, shape), LIGHT)
 
     def __len__(self) -> int:
         return self.count
@@ -128,6 +129,7 @@ class SceneEdges:
             onto=line.onto,
             curved=curved,
             vague=pick(arc.vague, 0),
+            **_shown(curved, arc, line),
         )
 
     def hold_tangents(self) -> None:
@@ -146,3 +148,12 @@ class SceneEdges:
         line = self.segments.motion(EdgeSample(**{**edge.__dict__, "row": dr.select(curved, 0, edge.row)}))
         arc = self.arcs.motion(EdgeSample(**{**edge.__dict__, "row": dr.select(curved, edge.row, 0)}))
         return dr.select(curved, arc, line)
+
+
+def _shown(curved: Any, arc: EdgeSample, line: EdgeSample) -> dict[str, Any]:
+    """`EdgeSample.instance` and ``number`` of one of two samples."""
+    if arc.instance is None and line.instance is None:
+        return {}
+    none = dr.zeros(mi.ShapePtr), mi.UInt32(0)
+    a, b = (none if edge.instance is None else (edge.instance, edge.number) for edge in (arc, line))
+    return {"instance": dr.select(curved, a[0], b[0]), "number": dr.select(curved, a[1], b[1])}

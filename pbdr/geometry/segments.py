@@ -9,17 +9,18 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..scene.instances import Part
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
-from .rounding import extent
+from .rounding import STRIP, spawn_height
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
 SMOOTH = 0.5  # of the same with interpolated normals; there it falls with the power 1.5 of the sine
 SEAM = 0.5  # of an edge where texture coordinates or normals jump
-# From an edge onto a face: share of the face, and of the position at most. Radiance varies faster
-# where normals are interpolated, and what it gains on many faces is no jump.
-ONTO_FLAT, ONTO_SMOOTH, ONTO_MOST = 1e-2, 1e-3, 1e-4
+# From an edge onto a face: share of the face. Radiance varies faster where normals are interpolated, and what it gains
+# on many faces is no jump.
+ONTO_FLAT, ONTO_SMOOTH = 1e-2, 1e-3
 
 
 class SegmentSet:
@@ -31,10 +32,10 @@ class SegmentSet:
     see `own_horizon`), and edges with split vertices.
     """
 
-    def __init__(self, topology: MeshTopology, meshes: list[Any]):
+    def __init__(self, topology: MeshTopology, meshes: list[Part]):
         self.topology = topology
         with dr.resume_grad():
-            self.positions = join([m.vertex_positions_buffer() for m in meshes])
+            self.positions = join([_positions(m) for m in meshes])
         self._held = dr.detach(self.positions)
 
     def hold_tangents(self) -> None:
@@ -164,18 +165,25 @@ class SegmentSet:
         shape, odd, _, flat = self._flags(row)
         faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
-        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), ONTO_MOST * extent(p)
+        share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), STRIP * spawn_height(p)
+        owner, shown = dr.gather(mi.ShapePtr, scene.shapes_dr(), shape), {}
+        if self.topology.children is not None:
+            child, number = dr.gather(mi.Vector2u, self.topology.children, row)
+            instance = dr.select(child != 0, owner, dr.zeros(mi.ShapePtr))
+            owner = dr.select(child != 0, dr.reinterpret_array(mi.ShapePtr, child), owner)
+            shown = {"instance": instance, "number": number}
         return EdgeSample(
             p=p,
             tangent=mi.Vector3f(tangent),
             dt=mi.Float(1),
-            shape=dr.gather(mi.ShapePtr, scene.shapes_dr(), shape),
+            shape=owner,
             row=row,
             local=mi.Vector3f(along, 0, 0),
             inside=qa - p + (qb - p),
             contour=self.contour(view, p0, p1, qa, qb, odd),
             faces=(faces.x, faces.y),
             onto=tuple(to * dr.minimum(share, most / dr.maximum(dr.norm(to), 1e-20)) for to in (qa - p, qb - p)),
+            **shown,
         )
 
     def bounds(self) -> EdgeBounds:
@@ -226,6 +234,8 @@ class MeshTopology:
         copies: 2 UInt32 per edge, end points as the second face has them.
         faces_beside: 2 UInt32 per edge, within the mesh.
         flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
+        children: 2 UInt32 per edge, of a mesh in a group its registry number and its number in the group; else 0.
+            ``None`` without instances.
     """
 
     faces: list
@@ -235,16 +245,21 @@ class MeshTopology:
     flags: Any
     split: bool
     count: int
+    children: Any = None
 
     @classmethod
-    def of(cls, meshes: list[Any], indices: list[int]) -> MeshTopology:
-        columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags")}
+    def of(cls, meshes: list[Part]) -> MeshTopology:
+        columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
         split, base, buffers = False, 0, []
-        for index, mesh in zip(indices, meshes):
+        known: dict[int, MeshEdges] = {}  # of meshes that several instances show
+        for part in meshes:
+            index, mesh = part.index, part.shape
             positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
             buffers.append(dr.detach(mesh.faces_buffer()))
             table = buffers[-1].numpy().reshape(-1, 3)
-            edges: MeshEdges = mesh_edges(positions, table)
+            if id(mesh) not in known:
+                known[id(mesh)] = mesh_edges(positions, table)
+            edges = known[id(mesh)]
             ends = table[edges.face[:, :, None], edges.corner]
             third = table[edges.face, 3 - edges.corner.sum(2)]
             columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
@@ -256,9 +271,29 @@ class MeshTopology:
             columns["flags"].append(8 * index + flat + 2 * always + edges.always)
             split |= bool(edges.split.any())
             base += len(positions)
+            pair = (0, 0) if part.instance is None else (registry_number(mesh), part.number)
+            columns["children"].append(np.tile(pair, (len(edges), 1)))
+        children = columns.pop("children")
+        if all(part.instance is None for part in meshes):
+            children = None
+        else:
+            children = mi.UInt32(np.concatenate(children).astype(np.uint32).ravel())
         flat_columns = [mi.UInt32(np.concatenate(c).astype(np.uint32).ravel()) for c in columns.values()]
         count = sum(len(c) for c in columns["flags"])
-        return cls(buffers, *flat_columns, split, count)
+        return cls(buffers, *flat_columns, split, count, children)
 
-    def matches(self, meshes: list[Any]) -> bool:
-        return all(f.index == dr.detach(m.faces_buffer()).index for f, m in zip(self.faces, meshes))
+    def matches(self, meshes: list[Part]) -> bool:
+        return all(f.index == dr.detach(m.shape.faces_buffer()).index for f, m in zip(self.faces, meshes))
+
+
+def registry_number(shape: Any) -> int:
+    """What a `ShapePtr` to the shape holds."""
+    return int(dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0])
+
+
+def _positions(part: Part) -> Any:
+    """Vertices in world space (flat Float), attached inside `dr.resume_grad`."""
+    buffer, to_world = part.shape.vertex_positions_buffer(), part.to_world()
+    if to_world is None:
+        return buffer
+    return dr.ravel(to_world @ dr.unravel(mi.Point3f, buffer))

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import UnsupportedError, warn_once
+from ..scene.instances import Part, parts
 from .arcs import ArcSet
 from .rounding import is_coarse
 from .segments import MeshTopology, SegmentSet
 
 
-def topology(cache: dict[str, MeshTopology], meshes: list[Any], indices: list[int]) -> MeshTopology:
-    """Adjacency of the shapes number ``indices``, from ``cache`` while their faces stay the same."""
-    key = " ".join(f"{i}:{m.id()}" for i, m in zip(indices, meshes))
+def topology(cache: dict[str, MeshTopology], meshes: list[Part]) -> MeshTopology:
+    """Adjacency of meshes, from ``cache`` while their faces stay the same."""
+    key = " ".join(f"{m.index}:{m.name}" for m in meshes)
     found = cache.get(key)
     if found is None or not found.matches(meshes):
-        found = cache[key] = MeshTopology.of(meshes, indices)
+        found = cache[key] = MeshTopology.of(meshes)
     return found
 
 
@@ -31,36 +32,35 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         UnsupportedError: a shape has no outline that could be listed. One that does not move is left
             out with a warning, once.
     """
-    meshes, indices, arcs = [], [], []
-    for index, shape in enumerate(scene.shapes()):
-        moves = shape.parameters_grad_enabled()
+    meshes, arcs = [], []
+    for part in parts(scene):
+        moves = part.moves
         if not (moves or statics):
             continue
-        if moves and is_coarse(shape):
+        if moves and is_coarse(part.shape):
             warn_once(
-                f"Shape '{shape.id()}' lies so far from the origin that single precision rounds its coordinates by more"
+                f"Shape '{part.name}' lies so far from the origin that single precision rounds its coordinates by more"
                 " than 1 % of its size: image and derivative are rounded, too. Move the scene toward the origin."
             )
-        name = shape.class_name()
-        if shape.is_mesh():
-            meshes.append(shape)
-            indices.append(index)
+        name = part.shape.class_name()
+        if part.shape.is_mesh():
+            meshes.append(part)
         elif name in ("Disk", "Sphere", "Cylinder"):
-            arcs.append((index, shape))
+            arcs.append(part)
         elif not moves:
             warn_once(
-                f"prb_edge cannot list the edges of shape '{shape.id()}' ({name}): the derivative of its"
+                f"prb_edge cannot list the edges of shape '{part.name}' ({name}): the derivative of its"
                 " shadows and reflections on moving surfaces is missing."
             )
         else:
             raise UnsupportedError(
-                f"prb_edge cannot list the edges of shape '{shape.id()}' ({name}), which is attached to"
+                f"prb_edge cannot list the edges of shape '{part.name}' ({name}), which is attached to"
                 " the AD graph: it handles meshes, rectangle, disk, sphere and cylinder. Convert the"
                 " shape to a mesh, detach it, or set sppp=0 (its silhouette gradient is then missing)."
             )
     sets: list[Any] = []
     if meshes:
-        adjacency = topology(cache, meshes, indices)
+        adjacency = topology(cache, meshes)
         if adjacency.count:
             sets.append(SegmentSet(adjacency, meshes))
     if arcs:

@@ -55,7 +55,7 @@ def _speed(r: EdgeRecord) -> Any:
     if r.slide is None:
         return dr.forward_to(r.speed, flags=dr.ADFlag.ClearInterior)
     once = dr.ADFlag.ClearInterior | dr.ADFlag.ClearEdges
-    v = 0 if r.speed is None else dr.forward_to(r.speed, flags=once)
+    v = dr.forward_to(r.speed, flags=once) if r.speed is not None and dr.grad_enabled(r.speed) else 0
     more = r.slide()
     return v + dr.forward_to(more, flags=once) if dr.grad_enabled(more) else v
 

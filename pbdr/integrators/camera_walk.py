@@ -8,6 +8,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from .led_segments import Link, shifted
+
 
 @dataclass
 class Walk:
@@ -26,12 +28,22 @@ class Walk:
     ray_prev: Any  # the vertex before
     pi_prev: Any
     near: Any  # Vector2f, of `entry_motion`
+    links: list[Link]  # the vertices before, see `led_segments`
     active: Any
 
 
 @dr.syntax
 def walk(
-    scene: Any, step: Any, rng: Any, ray: Any, first_hit: Any, skip: Any, limit: int, active: Any, held: Any = None
+    scene: Any,
+    step: Any,
+    rng: Any,
+    ray: Any,
+    first_hit: Any,
+    skip: Any,
+    limit: int,
+    active: Any,
+    held: Any = None,
+    links: int = 0,
 ) -> Walk:
     """Follow BSDF samples past ``skip`` rough vertices (those with a lobe that is not a Dirac one).
 
@@ -41,6 +53,7 @@ def walk(
         step: `SubsurfaceStep` or ``None``.
         limit: number of vertices, at most, before the one that is returned.
         held: of `sliding_film.FirstPoint`, or ``None``.
+        links: number of vertices to remember.
     """
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
@@ -55,6 +68,7 @@ def walk(
         ray_prev=mi.Ray3f(ray),
         pi_prev=dr.zeros(mi.PreliminaryIntersection3f),
         near=mi.Vector2f(0),
+        links=[Link.none(ray) for _ in range(links)],
         active=mi.Bool(active),
     )
     while s.active:
@@ -96,6 +110,9 @@ def walk(
             s.depth[on & ~entering] = s.depth + 1
         else:
             s.depth[on] = s.depth + 1
+        if dr.hint(links > 0, mode="scalar"):
+            delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
+            s.links = shifted(s.links, Link(s.ray, s.pi, mi.Float(u1), mi.Point2f(u2), delta), on)
         s.pi[on] = pi_next
         s.ray[on] = ray_next
         s.active = on

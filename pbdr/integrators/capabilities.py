@@ -9,7 +9,9 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.attached import Parameter, attached, parameter
+from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
+from ..scene.shapes import shapes_move
 from .known import CAMERA, CONTINUOUS, FIELD, GEOMETRY, Refusal, needs
 
 
@@ -118,6 +120,11 @@ def _class(integrator: Any) -> str:
 def plugin_name(integrator: Any) -> str:
     """What a scene file calls the integrator; of an unknown one, its class."""
     return NAMES.get(_class(integrator), _class(integrator))
+
+
+def is_of_pbdr(integrator: Any) -> bool:
+    """Whether it is `prb_edge` or `prb_reparam`, whose derivatives are right or refused."""
+    return getattr(integrator, "capabilities", None) in (EDGE, REPARAM)
 
 
 def capabilities(integrator: Any) -> Capabilities:
@@ -246,17 +253,18 @@ def warn_of_media(integrator: Any, scene: Any) -> None:
 def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights_move: bool) -> None:
     """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
     delta, rough = [], False
-    for shape in scene.shapes():
+    for shape in all_shapes(scene):
         flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    if delta and (sensor_moves or any(s.parameters_grad_enabled() for s in delta)):
+    moves = sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)
+    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The derivative of what is seen by way of"
-            " them is missing: give them a small roughness (alpha = 0.01) instead."
+            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
+            " of them have no derivative: use small area lights."
         )
-    if delta and rough and max_depth > 3 and scene.shapes_grad_enabled():
+    if delta and rough and max_depth > 3 and shapes_move(scene):
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
@@ -272,8 +280,14 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
             " directions follows: their motion is missing from the derivative. prb_edge samples them."
         )
-    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in scene.shapes()):
+    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in all_shapes(scene)):
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
+    if curve is not None:
+        warn_once(
+            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
+            " moves behind them is missing."
         )

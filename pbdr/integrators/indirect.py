@@ -22,13 +22,16 @@ import mitsuba as mi
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
+from ..scene.instances import is_instance, moves
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
+from .led_segments import CameraRay, led_segment
 from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
+PLAIN = ("Disk", "Sphere", "Cylinder")
 STATIC = 0.25  # weight of resting outlines in emitter-side samples
 
 
@@ -46,6 +49,7 @@ class Indirect:
         guides: dict[str, FilmGuide],
         film: dict[str, FilmSampler] | None = None,
         sliding: list[Camera] | None = None,
+        forward: bool = False,
     ):
         self.integrator, self.scene, self.camera, self.edges = integrator, scene, camera, edges
         self.sensor_moves = sensor_moves
@@ -56,11 +60,14 @@ class Indirect:
         self.deepest = min(depth, 1 << 16) - 2
         self.first_share = 1.0 if self.deepest == 0 else 1 - DECAY
         self.lights = len(scene.emitters())
-        self.moving = [s for s in scene.shapes() if s.parameters_grad_enabled()]
+        self.moving = [s for s in scene.shapes() if moves(s)]
         self.lights_move = lights_move(scene)
+        self.plain_shapes = all(s.is_mesh() or s.class_name() in PLAIN for s in scene.shapes())
         self.smooth = has_smooth_meshes(scene)
-        traits = SceneTraits(scene)
-        self.chains = bool(self.moving) and traits.delta_bsdfs
+        traits = SceneTraits(scene, sensor_moves, forward)
+        self.frames = traits.frames
+        self.chains_move = traits.chains_move and traits.subsurface is None
+        self.chains = traits.delta_bsdfs and (bool(self.moving) or self.chains_move)
         self.subsurface = traits.subsurface
         self.sliding = sliding
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
@@ -101,19 +108,19 @@ class Indirect:
         p = (1 - DECAY) * dr.power(DECAY, mi.Float(k))
         return k, dr.select(k == self.deepest, p / (1 - DECAY), p)
 
-    def moves(self, shape: Any) -> Any:
-        """Bool: the shape is attached to the AD graph."""
+    def moves(self, si: Any) -> Any:
+        """Bool: the shape, or instance, is attached to the AD graph."""
         found = mi.Bool(False)
         for s in self.moving:
-            found |= shape == mi.ShapePtr(s)
+            found |= (si.instance if is_instance(s) else si.shape) == mi.ShapePtr(s)
         return found
 
-    def receiver_query(self, si: Any, first: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
-        """How outlines are chosen from a receiver (``first``: one that the sensor sees)."""
+    def receiver_query(self, si: Any, led: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
+        """How outlines are chosen from a receiver (``led``: what leads the path to it may move)."""
         normal = dr.select(dr.dot(si.n, si.to_world(si.wi)) < 0, -si.n, si.n)
         return Query(
             view=Viewpoint(si.p),
-            statics=dr.select(self.moves(si.shape) | (mi.Bool(first) & self.sensor_moves), 1.0, 0.0),
+            statics=dr.select(self.moves(si) | led, 1.0, 0.0),
             lobe=lobe,
             # A lobe of solid angle 1 / pdf.
             width2=dr.clip(dr.inv_pi / dr.maximum(pdf, 1e-6), 1e-6, 4),
@@ -121,20 +128,26 @@ class Indirect:
             opaque=~mi.has_flag(bsdf.flags(), mi.BSDFFlags.Transmission),
         )
 
-    def receiver_motion(self, material: Any, si: Any, line: Any, first: Any, pos: Any, aperture: Any) -> Any:
+    def camera_ray(self, pos: Any, time: Any, aperture: Any) -> CameraRay | None:
+        """The sensor's ray, attached, if it moves."""
+        return CameraRay(self.camera, pos, time, aperture) if self.sensor_moves else None
+
+    def receiver_motion(self, material: Any, si: Any, line: Any) -> Any:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
 
         Args:
             material: the receiver's material point, attached (`scene.shapes.follow`).
-            first: Bool, the sensor sees it: ``line`` moves with the sensor.
+            line: Ray3f, attached where it moves itself, see `led_segments`.
         """
         o, d = mi.Point3f(line.o), mi.Vector3f(line.d)
-        if self.sensor_moves:
-            moved, _ = self.camera.ray(pos, line.time, 0.5, aperture)
-            o, d = (dr.replace_grad(a, dr.select(first, b, a)) for a, b in ((o, moved.o), (d, moved.d)))
         cos = dr.dot(si.n, d)
         cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
         return dr.replace_grad(si.p, o + d * (dr.dot(si.n, material.p - o) / cos))
+
+    def led(self, line: Any, depth: Any, links: list, pos: Any, aperture: Any) -> Any:
+        """``line``, attached to the sensor and to the Dirac lobes that lead it to vertex ``depth``."""
+        sensor = self.camera_ray(pos, line.time, aperture)
+        return led_segment(line, depth, links, sensor, self.context, mi.Bool(True), self.frames)[0]
 
     # ---------------------------------------------------------------- lights
 

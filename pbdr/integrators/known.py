@@ -33,7 +33,7 @@ OPAQUE = Refusal("ellipsoids are rendered as opaque surfaces", "Use Mitsuba's vo
 ELLIPSOIDS = Refusal("the outlines of ellipsoids are not listed, nor does Mitsuba attach how they turn", TO_MESH)
 MEDIUM = Refusal("participating media are left out of the image", "Use Mitsuba's prbvolpath, or detach it")
 GROUP = Refusal(
-    "the outlines of what is in a shapegroup are not listed",
+    "Mitsuba's derivative through a shapegroup, a call within a call, is wrong",
     "Take to_world of its instances, put the shape into the scene itself, or detach the parameter",
 )
 TABLES = Refusal(
@@ -64,7 +64,10 @@ RULES: dict[str, dict[str, tuple[str, ...] | Refusal]] = {
         light: {"to_world": GEOMETRY}
         for light in ("SpotLight", "Projector", "DirectionalEmitter", "EnvironmentMapEmitter")
     },
-    **{sky: dict.fromkeys(SUN, GEOMETRY) for sky in ("SunskyEmitter", "TimedSunskyEmitter")},
+    **{
+        sky: dict.fromkeys(SUN, GEOMETRY) | dict.fromkeys(("turbidity", "albedo"), CONTINUOUS)
+        for sky in ("SunskyEmitter", "TimedSunskyEmitter")
+    },
 }
 OF_SENSORS = (
     "to_world", "x_fov", "principal_point_offset_x", "principal_point_offset_y", "aperture_radius", "focus_distance",
@@ -77,13 +80,16 @@ def needs(p: Parameter) -> tuple[str, ...] | Refusal:
     if any(isinstance(node, mi.Medium | mi.PhaseFunction) for node in chain):
         return MEDIUM
     rule = _rule(p)
-    if rule == GEOMETRY and any(node.class_name() == "ShapeGroup" for node in p.above):
+    in_group = any(node.class_name().startswith("ShapeGroup") for node in p.above)
+    if in_group and (rule == GEOMETRY or isinstance(p.node, mi.Shape)):
         return GROUP
     return rule
 
 
 def _rule(p: Parameter) -> tuple[str, ...] | Refusal:
     known = RULES.get(p.plugin, {}).get(p.name)
+    if known is None and isinstance(p.node, mi.Texture) and p.above:  # what is said of a texture is said of its numbers
+        known = RULES.get(p.above[0].class_name(), {}).get(p.key.split(".")[-2])
     if known is not None:
         return known
     if isinstance(p.node, mi.Sensor):
@@ -92,6 +98,8 @@ def _rule(p: Parameter) -> tuple[str, ...] | Refusal:
         return UNMARKED
     if isinstance(p.node, mi.Mesh) and p.name == "vertex_positions":
         return GEOMETRY
+    if p.above and p.above[0].class_name() == "SunskyEmitter":  # albedo
+        return CONTINUOUS
     if not p.marked:
         return UNMARKED
     surface = isinstance(p.node, mi.BSDF | mi.Texture | mi.Volume | mi.Emitter | mi.Mesh)

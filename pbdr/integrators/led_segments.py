@@ -13,6 +13,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import interact
 from .path_terms import attach_incident_direction
 
 LONGEST = 6  # Dirac lobes in a row whose directions are followed
@@ -55,33 +56,60 @@ class SensorRay:
         return attached
 
 
-def led_vertex(
-    pi: Any, ray: Any, depth: Any, links: list[Link], sensor: SensorRay | None, context: Any, active: Any
-) -> tuple[Any, Any]:
-    """(SurfaceInteraction3f of the hit ``pi`` of ``ray``, point before), attached.
+class CameraRay:
+    """`SensorRay` outside of loops: the ray of a `Camera` through film positions, attached."""
+
+    def __init__(self, camera: Any, pos: Any, time: Any, aperture: Any):
+        self.ray, _ = camera.ray(pos, time, 0.5, aperture)
+
+    def attach(self, ray: Any, first: Any) -> Any:
+        """``ray``, attached where it is the camera's."""
+        attached = mi.Ray3f(ray)
+        attached.o = dr.select(first, dr.replace_grad(ray.o, self.ray.o), ray.o)
+        attached.d = dr.select(first, dr.replace_grad(ray.d, self.ray.d), ray.d)
+        return attached
+
+
+def shifted(links: list[Link], new: Link, active: Any = True) -> list[Link]:
+    """``links`` with the vertex ``new`` before the others, where ``active``."""
+    return [dr.select(active, a, b) for a, b in zip([new, *links[:-1]], links)]
+
+
+def led_segment(
+    ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
+) -> tuple[Any, Any, Any]:
+    """(segment ``ray``, point before, Bool), attached; Bool: a Dirac lobe leads it.
 
     Args:
-        depth: UInt32, number of the vertex.
-        links: vertices before it, the last one first: one where no Dirac lobe can turn, and then only its point is looked at.
-        sensor: `SensorRay` if the sensor moves, or ``None``.
+        depth: UInt32, number of the vertex that it leads to.
+        links: vertices before that one, the last one first; one where no Dirac lobe can turn: only its point is looked at.
+        sensor: `SensorRay` or `CameraRay` if the sensor moves, or ``None``.
+        frames: `InstanceFrames` if instances move, or ``None``.
     """
     segment = ray if sensor is None else sensor.attach(ray, depth == 0)
     if not links:
-        return pi.compute_surface_interaction(segment, mi.RayFlags.All, active), mi.Point3f(ray.o)
+        return segment, mi.Point3f(ray.o), mi.Bool(False)
     link, more = links[0], links[1:]
     later = active & (depth >= 1)
     if not more:
-        before = link.pi.compute_surface_interaction(
-            link.ray if sensor is None else sensor.attach(link.ray, depth == 1), mi.RayFlags.Minimal, later
-        )
-        turned = mi.Bool(False)
-    else:
-        before, _ = led_vertex(link.pi, link.ray, depth - 1, more, sensor, context, later)
-        turned = later & link.delta
-        bs, _ = before.bsdf().sample(context, before, link.u1, link.u2, turned)
-        o, d = dr.replace_grad(ray.o, before.p), dr.replace_grad(ray.d, before.to_world(bs.wo))
-        segment = mi.Ray3f(segment)
-        segment.o, segment.d = dr.select(turned, o, segment.o), dr.select(turned, d, segment.d)
-    si = pi.compute_surface_interaction(segment, mi.RayFlags.All, active)
-    attach_incident_direction(si, before.p, later & ~turned)
-    return si, before.p
+        start = link.ray if sensor is None else sensor.attach(link.ray, depth == 1)
+        before = interact(frames, link.pi, start, mi.RayFlags.Minimal, later)
+        return segment, before.p, mi.Bool(False)
+    before, _ = led_vertex(link.pi, link.ray, depth - 1, more, sensor, context, later, frames)
+    turned = later & link.delta
+    bs, _ = before.bsdf().sample(context, before, link.u1, link.u2, turned)
+    o, d = dr.replace_grad(ray.o, before.p), dr.replace_grad(ray.d, before.to_world(bs.wo))
+    segment = mi.Ray3f(segment)
+    segment.o, segment.d = dr.select(turned, o, segment.o), dr.select(turned, d, segment.d)
+    return segment, before.p, turned
+
+
+def led_vertex(
+    pi: Any, ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
+) -> tuple[Any, Any]:
+    """(SurfaceInteraction3f of the hit ``pi`` of ``ray``, point before), attached; arguments as of `led_segment`."""
+    segment, before, turned = led_segment(ray, depth, links, sensor, context, active, frames)
+    si = interact(frames, pi, segment, mi.RayFlags.All, active)
+    if links:
+        attach_incident_direction(si, before, active & (depth >= 1) & ~turned)
+    return si, before

@@ -18,6 +18,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import interact
 from ..scene.tangents import ONCE
 from . import path_terms as terms
 from .led_segments import SensorRay, led_vertex
@@ -98,7 +99,7 @@ def trace(
             root = SensorRay(s.ray, ray_tangent) if sensor_moves else None
             if dr.hint(links > 0, mode="scalar"):
                 before = s.links if links > 1 else last_link(s)
-                si, _ = led_vertex(s.pi, s.ray, s.depth, before, root, context, mi.Bool(True))
+                si, _ = led_vertex(s.pi, s.ray, s.depth, before, root, context, mi.Bool(True), traits.frames)
             elif dr.hint(not primal and traits.moving, mode="scalar"):
                 segment, before = terms.attach_entry(s, step.walks)
                 si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
@@ -212,9 +213,7 @@ def trace(
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):
             if dr.hint(traits.moving, mode="scalar"):
-                si_next = pi_next.compute_surface_interaction(
-                    ray_next, ray_flags=mi.RayFlags.Minimal, active=active_next
-                )
+                si_next = interact(traits.frames, pi_next, ray_next, mi.RayFlags.Minimal, active_next)
             else:
                 si_next = None
             with dr.resume_grad():

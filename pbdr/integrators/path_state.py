@@ -9,7 +9,9 @@ import drjit as dr
 import mitsuba as mi
 
 from ..bsdfs.lobes import PERTURBING, Lobes, contains
+from ..scene.instances import InstanceFrames, all_shapes, parts
 from ..scene.shapes import shapes_move, translucent_shapes
+from ..scene.sky import turns
 from .led_segments import LONGEST, Link
 from .subsurface_step import SubsurfaceStep
 
@@ -104,26 +106,34 @@ class SceneTraits:
     A plain class on purpose: Dr.Jit would treat a dataclass as part of the loop state.
     """
 
-    def __init__(self, scene: Any, sensor_moves: bool = False):
+    def __init__(self, scene: Any, sensor_moves: bool = False, forward: bool = False):
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
-        # Some vertex moves: its shape, or the sensor, is attached to the AD graph.
-        materials = [s.bsdf() for s in scene.shapes() if s.bsdf() is not None]
-        dirac = int(mi.BSDFFlags.DeltaReflection) | int(mi.BSDFFlags.DeltaTransmission)
-        perturbed = [b for b in materials if int(b.flags()) & dirac and contains(b, PERTURBING)]
-        with dr.resume_grad():
-            turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+        self.frames = InstanceFrames.of(scene, forward)
+        shapes = [s for s in all_shapes(scene) if s.bsdf() is not None]
+        materials = [s.bsdf() for s in shapes]
         self.lobes = Lobes(materials)
+        dirac = [s for s in shapes if int(s.bsdf().flags()) & int(mi.BSDFFlags.Delta)]
+        with dr.resume_grad():
+            perturbed = [s.bsdf() for s in dirac if contains(s.bsdf(), PERTURBING)]
+            turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+        # Some vertex moves: its shape, or the sensor, is attached to the AD graph, or what turns a Dirac lobe.
         self.moving = shapes_move(scene) or sensor_moves or turned
+        # What the sensor sees by way of Dirac lobes moves even where it rests.
+        self.chains_move = bool(dirac) and (
+            turned or sensor_moves or any(p.moves for p in parts(scene) if p.shape in dirac)
+        )
         self.textured_area_lights = any(f & surface and f & varying for f in lights)
         self.delta_lights = any(f & int(mi.EmitterFlags.Delta) for f in lights)
         bsdfs = [int(b.flags()) for b in materials]
         self.delta_bsdfs = any(f & int(mi.BSDFFlags.Delta) for f in bsdfs)
+        self.turning_sky = turns(scene.environment(), "to_world")
         translucent = translucent_shapes(scene)
         self.subsurface = SubsurfaceStep(translucent) if translucent else None
         self.translucent_moves = any(s.parameters_grad_enabled() for s in translucent)
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
+        self.dirac = self.delta_bsdfs or self.null_bsdfs
 
     def links(self, max_depth: int) -> int:
         """Number of vertices before the current one that decide how it moves, if something moves."""

@@ -123,6 +123,12 @@ def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, sample: Any
         follow = mi.DirectionSample3f(scene, si_em, si)
         ds_att = dr.replace_grad(held, dr.select(textured, follow, ds_att))
     value = scene.eval_emitter_direction(si, ds_att, active)
+    if traits.turning_sky:
+        # The direction is held, not the place on the map.
+        far = dr.zeros(mi.SurfaceInteraction3f)
+        far.wi, far.time, far.wavelengths = -held.d, si.time, si.wavelengths
+        sky = active & infinite & ~held.delta
+        value = dr.select(sky, ds.emitter.eval(far, sky), value)
     inv_pdf = dr.select(held.pdf != 0, dr.rcp(held.pdf), 0)
     weight = dr.replace_grad(weight, value * inv_pdf)
     if traits.delta_lights:

@@ -20,6 +20,7 @@ from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
 from .secondary_edges import secondary_record
 from .shadow_edges import shadow_record
+from .sky_edges import sky_records
 from .sliding_film import sliding_cameras
 from .specular_edges import specular_record
 
@@ -121,8 +122,10 @@ class EdgeIntegrator(PathIntegrator):
 
     def _boundaries(self, scene, sensor, seed, spp, forward=False):
         """Samplers of discontinuities, one after the other."""
+        yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
-        if not seen and not lights:
+        turned = SceneTraits(scene).chains_move
+        if not (seen or lights or turned):
             return
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
@@ -137,8 +140,11 @@ class EdgeIntegrator(PathIntegrator):
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
                 yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
 
-    def _indirect_records(self, scene, sensor, seed, spp, films, forward):
+    def guides_of(self, sensor, k):
         self._remember(sensor)
+        return self.guides.setdefault(f"{id(sensor)} {k}", {})
+
+    def _indirect_records(self, scene, sensor, seed, spp, films, forward):
         edges = SceneEdges(scene, self.topologies, statics=True)
         if not len(edges):
             return
@@ -146,11 +152,11 @@ class EdgeIntegrator(PathIntegrator):
             edges.hold_tangents()
         moves, sliding = sensor_moves(sensor), self.sliding_cameras(scene, sensor)
         for k, camera in enumerate(cameras(sensor)):
-            guides = self.guides.setdefault(f"{id(sensor)} {k}", {})
-            context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding)
+            guides = self.guides_of(sensor, k)
+            context = Indirect(self, scene, camera, edges, spp, moves, guides, films.get(k), sliding, forward)
             films[k] = context.film
             samplers = (
-                (secondary_record, context.moving or context.sensor_moves),
+                (secondary_record, context.moving or context.sensor_moves or context.chains_move),
                 (shadow_record, context.lights),
                 (specular_record, context.chains),
             )
@@ -162,5 +168,5 @@ class EdgeIntegrator(PathIntegrator):
                 record = sampler(context, stream)
                 with dr.resume_grad():
                     attached = dr.grad_enabled(record.speed)
-                if attached:
+                if attached or record.slide is not None:
                     yield record

@@ -11,8 +11,11 @@ import mitsuba as mi
 from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
-from ..scene.sensors import cameras, require_projection
+from ..scene.instances import require_no_instances
+from ..scene.sensors import cameras, get_sensor, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
+from ..scene.sky import require_no_borders
+from .boundary import boundary_backward, boundary_forward
 from .capabilities import REPARAM, warn_of_unfollowed_terms
 from .charts import FilmChart
 from .film_field import FilmField
@@ -22,6 +25,7 @@ from .render import PathIntegrator
 from .reparam_film import WarpedFilm, require_sloped_filter
 from .reparam_path import ReparameterizedPath
 from .rotation import RotationField
+from .sky_edges import sky_records
 from .subsurface_step import unfollowed
 from .warp import WarpField, WarpSettings
 
@@ -109,6 +113,8 @@ class ReparamIntegrator(PathIntegrator):
         super()._require(scene, sensor)
         if not shapes_move(scene):
             return
+        require_no_borders(scene)
+        require_no_instances(scene)
         require_projection(sensor)
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
@@ -125,6 +131,18 @@ class ReparamIntegrator(PathIntegrator):
                 f"prb_reparam: geometry derivatives need max_depth <= {most} (a path is kept as a whole); set max_depth"
                 " in the scene."
             )
+
+    def _forward(self, scene, sensor, seed, spp):
+        result = super()._forward(scene, sensor, seed, spp)
+        for records in sky_records(self, scene, sensor, seed, spp):
+            result += boundary_forward(sensor, records)
+        return result
+
+    def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
+        sensor = get_sensor(scene, sensor)
+        super().render_backward(scene, params, grad_in, sensor, seed, spp)
+        for records in sky_records(self, scene, sensor, seed, spp):
+            boundary_backward(sensor, records, grad_in)
 
     def _interior_forward(self, scene, sensor, seed, spp):
         if not shapes_move(scene):

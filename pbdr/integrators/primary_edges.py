@@ -15,7 +15,7 @@ from functools import partial
 import drjit as dr
 import mitsuba as mi
 
-from ..geometry.rounding import apart, nearer
+from ..geometry.rounding import apart, nearer, past_the_rim, transmits
 from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
@@ -89,6 +89,9 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         scale = dr.norm(camera.project_tangent(edge.p, across, lens))  # pixels per unit across the outline
         offset = (OFFSET if edge.faces else CURVED) * max(camera.size)
         offset = dr.maximum(offset, apart(edge, camera.origin) * scale)
+        if edge.faces and transmits(scene):
+            inward = dr.dot(camera.project_tangent(edge.p, edge.inside, lens), normal) * sign < 0
+            offset = past_the_rim(edge, inward, offset / scale) * scale
         time = camera.sensor.shutter_open()
         if camera.sensor.shutter_open_time() > 0:
             time += rng.next_1d() * camera.sensor.shutter_open_time()

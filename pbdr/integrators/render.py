@@ -17,6 +17,7 @@ from ..core.errors import InputError, UnsupportedError, near_matches
 from ..scene.attached import others_at_rest
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
+from ..scene.sky import require_renderable
 from ..scene.tangents import settled
 from .capabilities import require_alone, require_known, warn_of_media
 from .film import FilmSide
@@ -101,6 +102,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             require_alone(self, scene)
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
+        traits = SceneTraits(scene, ray_tangent is not None, mode == dr.ADMode.Forward)
         value, valid, L, Z, δray, inner, δA = trace(
             mode,
             scene,
@@ -111,7 +113,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             max_depth=self.max_depth,
             rr_depth=self.rr_depth,
             hide_emitters=self.hide_emitters and segments is None,  # only what the sensor sees
-            traits=SceneTraits(scene, ray_tangent is not None),
+            traits=traits,
             replay=(not primal) if replay is None else replay,
             L=L,
             Z=Z,
@@ -125,6 +127,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             first=first,
             δA=δA,
         )
+        if mode == dr.ADMode.Backward and traits.frames is not None:
+            traits.frames.flush()
         if segments is None and self.shows_environment(scene):
             valid = mi.Bool(active)
         return value, valid, [], ((L, Z, inner) if primal else (*δray, δA))
@@ -152,6 +156,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def render(self, scene, sensor=0, seed=0, spp=0, develop=True, evaluate=True):
         """The primal image, a tensor [height, width, channels]."""
+        require_renderable(scene)
         if not develop:
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor)
@@ -173,6 +178,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         require_known(self, scene, sensor)
+        require_renderable(scene)
         require_followed(scene, sensor)
 
     def _forward(self, scene, sensor, seed, spp):
@@ -262,6 +268,10 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def sliding_cameras(self, scene, sensor):
         """The cameras whose film slides, see `sliding_film`: of others what they see is held."""
         return []
+
+    def guides_of(self, sensor, k):
+        """What is known from earlier renders about where samples through camera ``k`` of ``sensor`` are worth their cost."""
+        return {}
 
     def _attached_rays(self, scene, sensor, sampler):
         """The rays that the sampler is about to give, attached; ``None`` if the sensor rests."""

@@ -19,7 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
-from ..geometry.rounding import apart, extent, nearer
+from ..geometry.rounding import apart, extent, nearer, past_the_rim, spawn_height, transmits
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.shapes import follow
@@ -30,6 +30,7 @@ from .camera_walk import walk
 from .entry_motion import entry_slide
 from .face_slide import FaceSlide
 from .indirect import Indirect
+from .led_segments import LONGEST
 from .render import blocks
 from .sliding_film import first_point
 
@@ -52,6 +53,7 @@ class Choice:
     t: Any
     pdf: Any  # Float: density of (leaf, t)
     own: Any  # Bool: the receiver's own horizon instead of an outline, at t
+    links: list  # vertices before the receiver, see `led_segments`
     found: Any
 
 
@@ -92,8 +94,12 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
     held = first_point(ctx.sliding, pos).held if ctx.sliding else None
-    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held)
+    links = 1 + min(LONGEST, ctx.deepest) if ctx.chains_move else 0
+    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held, links)
     first = (end.depth == 0) & ~end.entered
+    led = first & ctx.sensor_moves
+    if links:
+        led |= (end.depth >= 1) & end.links[0].delta
 
     # A sample of the BSDF says where light matters.
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
@@ -105,7 +111,7 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
         bs, _ = visit.choose(bs, mi.Spectrum(1), mi.Point2f(u_a, u_b))
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
-    query = ctx.receiver_query(si, first, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    query = ctx.receiver_query(si, led, lobe, dr.select(delta, 0, bs.pdf), bsdf)
     leaf, pmf = ctx.edges.tree.sample(query, u_edge, u_narrow < 0.5)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = proposal.sample(u_along, u_near < 0.5)
@@ -132,6 +138,7 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
         t=t,
         pdf=pdf,
         own=own,
+        links=end.links,
         found=end.found & (pdf > 0) & dr.isfinite(pdf),
     )
     return choice, before
@@ -198,8 +205,11 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         dr.eval(edge, si, hit, n, r, value, active)
     held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
     with dr.resume_grad():
-        material = follow(choice.pi, choice.ray)
-        p = ctx.receiver_motion(material, si, choice.ray, choice.first, choice.pos, choice.aperture)
+        material = follow(choice.pi, choice.ray, True, ctx.frames)
+        line = choice.ray
+        if not choice.links:  # else it is part of the slide
+            line = ctx.led(line, choice.depth, [], choice.pos, choice.aperture)
+        p = ctx.receiver_motion(material, si, line)
         if before is not None:
             p = dr.select(before.entered, material.p, p)
         x = edges.motion(edge)
@@ -207,9 +217,14 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         if ctx.smooth:
             speed = dr.select(own, -dr.dot(material.n, ω), speed)
         speed += dr.dot(n, p) * held
-    slide = None
-    if before is not None:
-        share = n * (held - 1 / r)
+    slide, share = None, n * (held - 1 / r)
+    if choice.links:
+
+        def slide():
+            line = ctx.led(choice.ray, choice.depth, choice.links, choice.pos, choice.aperture)
+            return dr.dot(share, ctx.receiver_motion(dr.detach(si), si, line))
+
+    elif before is not None:
 
         def slide():
             left = follow(before.pi, before.ray, before.entered)
@@ -230,9 +245,8 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
 
 def above_horizon(si: Any, edge: Any, r: Any) -> Any:
     """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?"""
-    start = mi.math.RayEpsilon * (1 + extent(si.p))  # height of Mitsuba's spawned rays
     beside = dr.maximum(dr.maximum(CURVED * r, 2e-6 * extent(edge.p)), edge.vague)
-    return dr.abs_dot(si.n, edge.p - si.p) > start + 2 * beside
+    return dr.abs_dot(si.n, edge.p - si.p) > spawn_height(si.p) + 2 * beside
 
 
 def beside_outline(
@@ -250,7 +264,10 @@ def beside_outline(
     of bends that one side does not see, become inactive.
     """
     least = dr.maximum(extent(edge.p) * dr.select(edge.curved, 2e-6, 1e-6), apart(edge, ray.o))
-    side = n * (-sign * dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least))
+    distance = dr.maximum(dr.select(edge.curved, CURVED, OFFSET) * r, least)
+    if edge.faces and transmits(scene):
+        distance = past_the_rim(edge, (dr.dot(n, edge.inside) * sign < 0) & ~mi.Bool(edge.curved), distance)
+    side = n * (-sign * distance)
     if edge.faces:
         face = edge.face_toward(lambda to: -sign * dr.dot(to, n))
         side = dr.select(mi.Bool(edge.contour) | edge.curved, side, face)

@@ -131,7 +131,8 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
-        p = ctx.receiver_motion(follow(landed, away), receiver, line, seen, pos, aperture)
+        line = ctx.led(line, dr.select(seen, mi.UInt32(0), 1), [], pos, aperture)
+        p = ctx.receiver_motion(follow(landed, away, True, ctx.frames), receiver, line)
         x = edges.motion(edge)
         speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
     return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)

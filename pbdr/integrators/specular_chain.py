@@ -12,7 +12,10 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-LONGEST = 6  # vertices of a chain
+from .led_segments import LONGEST, Link, shifted
+
+__all__ = ["LONGEST", "Chain", "explore", "follow", "links_of"]
+
 LAST = 0.99999994  # the largest number below 1: BSDFs with two Dirac lobes choose the second one
 
 
@@ -45,7 +48,8 @@ def _empty(ray: Any) -> Chain:
 
 
 def _sign(signature: Any, si: Any, bs: Any) -> Any:
-    return (signature * 31 + dr.reinterpret_array(mi.UInt32, si.shape)) * 31 + bs.sampled_component
+    shape = dr.reinterpret_array(mi.UInt32, si.shape) + 8191 * dr.reinterpret_array(mi.UInt32, si.instance)
+    return (signature * 31 + shape) * 31 + bs.sampled_component
 
 
 @dr.syntax
@@ -103,3 +107,23 @@ def follow(scene: Any, ray: Any, first_hit: Any, lobes: Any, length: Any, active
         pi = scene.ray_intersect_preliminary(s.ray, coherent=False, reorder=False, active=going)
     s.length = dr.select(s.length == length, s.length, 0)
     return s
+
+
+def links_of(scene: Any, ray: Any, first_hit: Any, lobes: Any, length: Any, most: int) -> list[Link]:
+    """The vertices of a chain, the last one first (see `led_segments`).
+
+    Args:
+        most: largest ``length``.
+    """
+    context = mi.BSDFContext()
+    links = [Link.none(ray) for _ in range(most + 1)]
+    segment, pi = mi.Ray3f(ray), first_hit
+    for j in range(most):
+        on = length > j
+        si = pi.compute_surface_interaction(segment, mi.RayFlags.All, on)
+        u = dr.select((lobes >> j) & 1 != 0, mi.Float(LAST), 0)
+        bs, _ = si.bsdf().sample(context, si, u, mi.Point2f(0.5), on)
+        links = shifted(links, Link(segment, pi, u, mi.Point2f(0.5), mi.Bool(True)), on)
+        segment = si.spawn_ray(si.to_world(bs.wo))
+        pi = scene.ray_intersect_preliminary(segment, coherent=False, reorder=False, active=on & (length > j + 1))
+    return links

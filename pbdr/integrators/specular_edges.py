@@ -3,7 +3,9 @@
 The chain maps a film position s to a ray (o, d)(s). A point x(t) of an outline is seen where that ray
 meets it. With n the direction across outline and ray,
 
-    dI/dθ ⊃ ∫ k(s) T [L(s - εν) - L(s + εν)] (ẋ · n / |b|) |ds/dt| dt,    b = ∇_s (o + r d) · n,    ν = b / |b|.
+    dI/dθ ⊃ ∫ k(s) T [L(s - εν) - L(s + εν)] ((ẋ - ȯ - r ḋ) · n / |b|) |ds/dt| dt,    b = ∇_s (o + r d) · n,    ν = b / |b|,
+
+with (ȯ, ḋ) the motion of the ray at a held film position, where mirrors or the sensor move.
 
 Where x(t) is seen is found by a root search from a random film position s₀ near it, so that its
 density must be known: the search counts if it starts within a box around its result s, and then
@@ -28,7 +30,7 @@ from ..scene.viewpoint import Viewpoint
 from .boundary import EdgeRecord
 from .indirect import Indirect
 from .secondary_edges import beside_outline
-from .specular_chain import LONGEST, Chain, explore, follow
+from .specular_chain import LONGEST, Chain, explore, follow, links_of
 
 BOX = 1 / 32  # half the side of the box around a result, share of the film side
 DELTA = 0.02  # pixels, step of differences on the film
@@ -46,6 +48,8 @@ class Sight:
     pos: Any
     ray: Any  # Ray3f from the last vertex of the chain
     length: Any
+    lobes: Any
+    aperture: Any
     β: Any  # Spectrum: value of the chain, measure of the curve, over the density
     leaf: Any
     t: Any
@@ -77,8 +81,20 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         )
         value = L * c.β * sign
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
+        links: list = []
+        if ctx.chains_move:
+            first, _ = ctx.camera.ray(c.pos, c.ray.time, 0.5 if mi.is_spectral else 0, c.aperture)
+            seen = ctx.integrator.first_hit(ctx.scene, first, active)
+            links = links_of(ctx.scene, first, seen, c.lobes, dr.select(active, c.length, 0), _longest(ctx))
+            if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
+                dr.eval(edge, c, links, value, active)
     with dr.resume_grad():
         speed = dr.dot(c.n, ctx.edges.motion(edge))
+
+    def slide():
+        led = ctx.led(c.ray, c.length, links, c.pos, c.aperture)
+        return -dr.dot(c.n, led.o + c.r * led.d)
+
     return EdgeRecord(
         pos=c.pos,
         value=dr.select(active, value, 0),
@@ -86,8 +102,15 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         wavelengths=c.ray.wavelengths,
         active=active,
         speed=speed,
+        slide=slide if ctx.chains_move else None,
         learn=ctx.learner("chain", c.start),
     )
+
+
+def _longest(ctx: Indirect) -> int:
+    """Largest length of a chain."""
+    depth = ctx.integrator.max_depth
+    return min(LONGEST, (depth if depth >= 0 else 1 << 16) - 1)
 
 
 @dataclass
@@ -208,8 +231,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     wavelength = rng.next_1d() if mi.is_spectral else 0
     ray, _ = camera.ray(pos, time, wavelength, aperture)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
-    limit = min(LONGEST, ctx.integrator.max_depth - 1)
-    chain = explore(ctx.scene, rng, ray, hit, limit, True)
+    chain = explore(ctx.scene, rng, ray, hit, _longest(ctx), True)
     film = _Film(ctx, chain, aperture, time, wavelength)
     m = film.local(pos, chain.length > 0)
 
@@ -219,7 +241,8 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     width = most / far * dr.maximum(dr.norm(m.ox + m.dx * far), dr.norm(m.oy + m.dy * far))
     width2 = dr.clip(0.25 * dr.square(width), 1e-8, 1)
     view = Viewpoint(m.ray.o)
-    query = Query(view=view, statics=mi.Float(0), lobe=m.ray.d, width2=width2, broad=0.1)
+    statics = mi.Float(1 if ctx.chains_move else 0)
+    query = Query(view=view, statics=statics, lobe=m.ray.d, width2=width2, broad=0.1)
     leaf, pmf = edges.tree.sample(query, u_edge, u_narrow >= query.broad)
     proposal = curve_proposal(edges, view, leaf, m.ray.d, width2)
     t = proposal.sample(u_along, u_near < 0.5)
@@ -258,6 +281,8 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
         pos=at,
         ray=end.ray,
         length=chain.length,
+        lobes=chain.lobes,
+        aperture=aperture,
         β=end.β * (measure / density),
         leaf=leaf,
         t=t,

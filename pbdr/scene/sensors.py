@@ -102,6 +102,21 @@ class Camera:
             dflat = (dflat - (flat - lens) * (d.z / c.z)) / c.z
         return dflat * self.scale * self.size
 
+    def project_direction(self, d: Any, lens: Any) -> tuple[Any, Any]:
+        """Film position in pixels of what lies at infinity in direction ``d`` (may be attached), and the z component of ``d``."""
+        c = self.to_camera @ d
+        slope = mi.Vector2f(c.x, c.y) / c.z
+        if self.kind == "thinlens":
+            slope += lens / self.focus
+        uv = slope * self.scale + self.shift
+        return mi.Point2f(uv * self.size + self.offset), c.z
+
+    def turn_on_film(self, d: Any, v: Any) -> Any:
+        """Velocity on the film (pixels) of what lies at infinity in direction ``d``, when that turns with ``v``."""
+        c, e = self.to_camera @ d, self.to_camera @ v
+        flat, dflat = mi.Vector2f(c.x, c.y), mi.Vector2f(e.x, e.y)
+        return (dflat - flat * (e.z / c.z)) / c.z * self.scale * self.size
+
     def pixels_per_area(self, p: Any, n: Any, lens: Any) -> Any:
         """|∂s/∂A|: film area (pixels²) per area of a surface with normal ``n`` at ``p``."""
         frame = mi.Frame3f(n)

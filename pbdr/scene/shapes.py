@@ -7,6 +7,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from .instances import all_shapes, interact, is_attached, is_instance
+
 
 def distance_grids(scene: Any) -> list[Any]:
     """Values of every ``sdfgrid`` (TensorXf [depth, height, width, 1]).
@@ -14,7 +16,7 @@ def distance_grids(scene: Any) -> list[Any]:
     Mitsuba does not list them as differentiable, although its intersections depend on them.
     """
     grids = []
-    for shape in scene.shapes():
+    for shape in all_shapes(scene):
         if shape.class_name() == "SDFGrid":
             grids.append(mi.traverse(shape)["grid"])
     return grids
@@ -23,7 +25,9 @@ def distance_grids(scene: Any) -> list[Any]:
 def shapes_move(scene: Any) -> bool:
     """Whether a shape depends on attached parameters."""
     with dr.resume_grad():
-        return bool(scene.shapes_grad_enabled()) or any(dr.grad_enabled(g) for g in distance_grids(scene))
+        if scene.shapes_grad_enabled() or any(dr.grad_enabled(g) for g in distance_grids(scene)):
+            return True
+        return any(is_instance(s) and is_attached(s) for s in scene.shapes())
 
 
 def translucent_shapes(scene: Any) -> list[Any]:
@@ -31,6 +35,10 @@ def translucent_shapes(scene: Any) -> list[Any]:
     return [s for s in scene.shapes() if type(s.bsdf()).__name__ == "Subsurface" and hasattr(s.bsdf(), "profile_at")]
 
 
-def follow(pi: Any, ray: Any, active: Any = True) -> Any:
-    """SurfaceInteraction3f of the material point that ``ray`` has hit, attached to the motion of its shape."""
-    return pi.compute_surface_interaction(ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)
+def follow(pi: Any, ray: Any, active: Any = True, frames: Any = None) -> Any:
+    """SurfaceInteraction3f of the material point that ``ray`` has hit, attached to the motion of its shape.
+
+    Args:
+        frames: `instances.InstanceFrames`, of instances that may move.
+    """
+    return interact(frames, pi, ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)

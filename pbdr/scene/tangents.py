@@ -28,6 +28,7 @@ def settled(scene: Any) -> Iterator[None]:
         params = mi.traverse(scene)
         # Copies of the handles: what is assigned below reaches those of the scene itself.
         kept = {key: type(value)(value) for key, value in values(params) if dr.grad_enabled(value)}
+        kept = {key: value for key, value in kept.items() if not params.flags(key) & mi.ParamFlags.ReadOnly}  # derived
         for key in [k for k in kept if k.endswith("vertex_normals")]:
             # Made anew from the positions, unless they have been set.
             positions = key.removesuffix("vertex_normals") + "vertex_positions"

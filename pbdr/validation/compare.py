@@ -14,10 +14,10 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
-from ..integrators.capabilities import plugin_name, require_unbiased
-from ..integrators.render import PathIntegrator
+from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
 from ..scene.sensors import get_sensor
 from .finite_difference import backward_derivative, central_difference, forward_derivative
+from .kinks import means_over_the_step
 from .perturbation import Perturbation
 from .statistics import SIGNIFICANT, Projection, Reference, difference, regions_of, tail_share
 
@@ -42,6 +42,7 @@ class GradcheckReport:
         step_bias, step_error: change of the reference from step h to h/2, and its standard error.
         variance_time: variance of the projected estimate × CPU seconds of a forward derivative.
         tail_share: share of the squared deviations of single pixels and seeds that the largest 1 % hold.
+        kinked: the derivative changes within the step; means over the step were compared (see `kinks`).
     """
 
     integrator: str
@@ -60,6 +61,7 @@ class GradcheckReport:
     cpu_seconds: float
     required_error: float
     tail_share: float = 0.0
+    kinked: bool = False
     images: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -85,12 +87,22 @@ class GradcheckReport:
 
     def notes(self) -> list[str]:
         """What the numbers alone do not say, a line each."""
-        if self.tail_share <= HEAVY:
-            return []
-        return [
-            f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
-            " deviations, so that error bars may be too small. Take more samples or seeds."
-        ]
+        notes = []
+        if "reference" in self.images and not self.images["reference"].any():
+            notes.append(
+                "The reference is 0 everywhere: the parameter does not change this image, which tells nothing of others."
+            )
+        if self.tail_share > HEAVY:
+            notes.append(
+                f"Heavy tails: 1 % of the entries (pixels of single seeds) hold {100 * self.tail_share:.0f} % of the squared"
+                " deviations, so that error bars may be too small. Take more samples or seeds."
+            )
+        if self.kinked:
+            notes.append(
+                f"The derivative changes within the step of ± {self.step:g} (a kink, or strong curvature): its mean over the"
+                " step was compared."
+            )
+        return notes
 
     def save(self, folder: str | Path) -> None:
         """Write ``gradcheck.json`` and PNG maps of derivative, reference and z-score."""
@@ -149,17 +161,27 @@ def gradcheck(
     sensor = get_sensor(scene, sensor)
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
-    if isinstance(integrator, PathIntegrator):  # of others the bias is what is asked for
+    if is_of_pbdr(integrator):  # of others the bias is what is asked for
         require_unbiased(integrator, move.key, params)
     try:
         fd = _converged_differences(scene, move, reference, sensor, fd_spp, step, seeds)
         ours, cpu = _derivatives(scene, move, integrator, sensor, spp, seeds)
         mismatch = _mismatch(scene, move, integrator, sensor, spp, np.mean(fd.images, 0))
+        masks = regions_of(np.ones_like(fd.images[0]))
+        total = Projection(ours, fd, masks[0]).total or 1.0
+        found, kinked = [difference(ours, fd, mask, total) for mask in masks], False
+        if any(abs(d.z) > Z_LIMIT for d in found) and found[0].error <= required_error:
+
+            def derivative(θ: float, k: int) -> np.ndarray:
+                return forward_derivative(scene, move, integrator, sensor, spp, 5000 + k, θ)
+
+            means = means_over_the_step(derivative, ours, fd, masks, found[0])
+            kinked = means is not None and means[0].error <= required_error
+            kinked = kinked and all(abs(d.z) <= Z_LIMIT for d in means)
+            found = means if kinked else found
     finally:
         move.reset()  # nothing stays attached, whatever happened
-    masks = regions_of(np.ones_like(fd.images[0]))
-    total = Projection(fd, masks[0]).total or 1.0
-    whole, *quadrants = (difference(ours, fd, mask, total) for mask in masks)
+    whole = found[0]
     pixel_error = np.sqrt((np.var(fd.images, 0, ddof=1) + np.var(ours, 0, ddof=1)) / seeds)
     mean = np.mean(fd.images, 0)
     pixel_z = (np.mean(ours, 0) - mean) / np.maximum(pixel_error, 1e-4 * np.abs(mean).max() + 1e-12)
@@ -172,7 +194,7 @@ def gradcheck(
         seeds=seeds,
         bias=whole.value,
         standard_error=whole.error,
-        z=[d.z for d in (whole, *quadrants)],
+        z=[d.z for d in found],
         outliers=float((np.abs(pixel_z) > 4).mean()),
         mismatch=mismatch,
         step_bias=step_bias,
@@ -181,6 +203,7 @@ def gradcheck(
         cpu_seconds=float(np.median(cpu)),
         required_error=required_error,
         tail_share=tail_share(ours),
+        kinked=kinked,
         images={"derivative": np.mean(ours, 0), "reference": mean, "z": pixel_z},
     )
 

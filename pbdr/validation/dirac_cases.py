@@ -103,6 +103,34 @@ def mirror_before_mirror():
     return world(sky=0, shell=shell, plane=plane(MIRROR), top=top)
 
 
+# ------------------------------------------------------------------------------ outlines by way of what turns
+
+
+def box_above(bsdf: dict) -> dict:
+    """A plate that shows a box above it."""
+    box = {"type": "cube", "to_world": T().translate([0.3, 3.2, 0.5]).rotate([1, 1, 0], 30).scale(0.7)}
+    plate = {"type": "rectangle", "to_world": T().rotate([1, 0, 0], -45).scale(4), "bsdf": bsdf}
+    return world(box={**box, "bsdf": diffuse(0.2, 0.2, 0.2)}, plate=plate)
+
+
+@case("indirect", "plate.to_world", "rotate_x", step=0.01)
+def box_in_turning_mirror():
+    return box_above(MIRROR)
+
+
+@case("indirect", "sensor.to_world", "translate_x", step=0.02)
+def box_in_mirror_of_moving_camera():
+    return box_above(MIRROR)
+
+
+@case("indirect", "plate.bsdf.normalmap.data", "random", step=0.01)
+def box_in_mirror_with_normal_map():
+    slopes = np.random.default_rng(0).uniform(0.44, 0.56, (4, 4, 2))
+    return box_above(
+        perturbed("normalmap", "normalmap", np.concatenate([slopes, np.full((4, 4, 1), 0.98)], -1))["bsdf"]
+    )
+
+
 # ------------------------------------------------------------------------------ transparent and hidden
 
 

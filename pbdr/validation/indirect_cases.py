@@ -353,3 +353,28 @@ seen(
     0.01,
     lambda: camera("orthographic", to_world=T().look_at([0, 4, 5], [0, 0, 0], [0, 1, 0]).scale(2)),
 )
+
+
+def glossy_wall() -> dict:
+    """A matte floor, and behind it a shiny wall that the sensor does not see: directions turn at second vertices."""
+    return {
+        "type": "scene",
+        "sensor": camera(origin=(0, 4, 5), fov=10),
+        "floor": floor(diffuse(0.8, 0.8, 0.8)),
+        "wall": {
+            "type": "rectangle",
+            "to_world": T().translate([0, 1.2, -4.5]).scale(2),
+            "bsdf": {"type": "roughconductor", "alpha": 0.15, "material": "Au"},
+        },
+        "lamp": {
+            "type": "rectangle",
+            "to_world": T().translate([0, 1.5, 6]).rotate([0, 1, 0], 180),
+            "emitter": glow(20, 18, 15),
+        },
+    }
+
+
+CASES["glossy_wall"] = Case("glossy_wall", "indirect", "wall.to_world", "rotate_x", 0.01, glossy_wall, 3)
+CASES["camera_glossy_wall"] = Case(
+    "camera_glossy_wall", "camera", "sensor.to_world", "translate_z", 0.02, glossy_wall, 3
+)

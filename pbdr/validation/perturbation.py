@@ -56,6 +56,16 @@ class Perturbation:
         named = isinstance(direction, str)
         if self.transform:
             self.size = len(value.matrix)
+            properties = getattr(params, "properties", {})
+            if (
+                named
+                and direction == "scale"
+                and self.key in properties
+                and isinstance(properties[self.key][2], mi.Sensor)
+            ):
+                raise InputError(
+                    f"'{self.key}' belongs to a sensor, which cannot be scaled: take translate_x, rotate_x, random, ..."
+                )
             if not named:
                 self.tangent = self._array(np.asarray(direction, np.float64), self.size**2)
             elif not PLANE_OR_SPACE[self.size].match(direction):

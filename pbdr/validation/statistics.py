@@ -21,37 +21,55 @@ class Reference:
     Attributes:
         step: their half width h.
         images: of step h.
-        halves: of step h/2, with the seeds that they are numbered by.
+        halves: of step h/2, with the seeds that they are numbered by; none: nothing is extrapolated.
     """
 
     step: float
     images: list[np.ndarray]
     halves: dict[int, np.ndarray]
 
-    def without(self, k: int) -> np.ndarray:
-        """Mean over all seeds but number ``k``."""
-        n = len(self.images)
-        return (sum(self.images) - self.images[k]) / (n - 1)
-
     def change(self) -> tuple[float, float]:
         """Change from step h to h/2 and its standard error, relative to the reference."""
-        first = Projection(self, np.ones_like(self.images[0]))
-        return mean_and_error(first.change / (first.total or 1.0))
+        p = Projection([], self, np.ones_like(self.images[0]))
+        return mean_and_error(p.change / (p.total or 1.0))
 
 
 class Projection:
-    """Reference images as numbers: matched filter with the mean of all *other* seeds, in the region ``mask``."""
+    """Products of images with reference images, over the region ``mask``.
 
-    def __init__(self, reference: Reference, mask: np.ndarray):
-        self.weights = np.mean(reference.images, 0) * mask
-        others = [reference.without(k) * mask for k in range(len(reference.images))]
-        # An average over pairs of different seeds: unbiased, where the square of the mean is not.
-        self.total = float(np.mean([(x * w).sum() for x, w in zip(reference.images, others)]))
-        self.numbers = self.of(reference.images)
-        self.change = np.array([((reference.images[k] - h) * others[k]).sum() for k, h in reference.halves.items()])
+    A matched filter would be the mean reference. Products of a reference with itself are left out of all means, so that
+    these are unbiased however noisy it is.
+    """
 
-    def of(self, images: list[np.ndarray]) -> np.ndarray:
-        return np.array([(x * self.weights).sum() for x in images])
+    def __init__(self, ours: list[np.ndarray], reference: Reference, mask: np.ndarray):
+        def flat(images: list[np.ndarray]) -> np.ndarray:
+            return np.array([(x * mask).ravel() for x in images]).reshape(len(images), mask.size)
+
+        f = flat(reference.images)
+        self.seeds = len(f)
+        self.own = f @ f.T
+        np.fill_diagonal(self.own, 0)
+        self.ours = flat(ours) @ f.T
+        changes = flat([reference.images[k] - h for k, h in reference.halves.items()]) @ f.T
+        for row, k in enumerate(reference.halves):
+            changes[row, k] = 0
+        self.change = changes.sum(1) / (self.seeds - 1)
+
+    @property
+    def total(self) -> float:
+        """Square of the reference."""
+        return float(self.own.sum() / (self.seeds * (self.seeds - 1)))
+
+    @property
+    def estimates(self) -> np.ndarray:
+        """One number per image of ``ours``."""
+        return self.ours.mean(1)
+
+    def differences(self) -> tuple[float, np.ndarray]:
+        """Mean of ``ours`` minus the reference, and the same without one seed of the reference each."""
+        n, h, pairs = self.seeds, self.ours.mean(0), self.own.sum(1)
+        without = (h.sum() - h) / (n - 1) - (self.own.sum() - 2 * pairs) / ((n - 1) * (n - 2))
+        return float(h.mean() - self.total), without
 
 
 @dataclass(frozen=True)
@@ -68,16 +86,18 @@ def difference(ours: list[np.ndarray], reference: Reference, mask: np.ndarray, t
     """Mean difference, standard error, and the z-score of Welch's t-test.
 
     The reference has an error of O(h²), which Richardson's extrapolation takes out where the change from h to h/2 is
-    significant; its uncertainty is part of the error bar.
+    significant; its uncertainty is part of the error bar. That of the reference is a jackknife estimate: the reference is
+    the filter, too.
 
     Args:
         total: number that everything is divided by, `Projection.total` of the whole image.
     """
-    p = Projection(reference, mask)
-    g, f = p.of(ours) / total, p.numbers / total
-    parts = [(g.var(ddof=1) / len(g), len(g) - 1), (f.var(ddof=1) / len(f), len(f) - 1)]
-    value = g.mean() - p.total / total
-    change, error = mean_and_error(p.change / total)
+    p = Projection(ours, reference, mask)
+    g, n = p.estimates / total, p.seeds
+    value, without = p.differences()
+    value, jackknife = value / total, (n - 1) ** 2 / n * (without / total).var(ddof=1)
+    parts = [(g.var(ddof=1) / len(g), len(g) - 1), (jackknife, n - 1)]
+    change, error = mean_and_error(p.change / total) if len(p.change) > 1 else (0.0, 0.0)
     if abs(change) > SIGNIFICANT * error:
         value += RICHARDSON * change
         parts.append(((RICHARDSON * error) ** 2, len(p.change) - 1))

@@ -27,7 +27,7 @@ OUTLINES = [
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
-    "camera_rotate", "own_horizon", "bend_horizon",
+    "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
 ]  # fmt: skip
 
 
@@ -43,8 +43,9 @@ def check(name, seeds, fd_spp, error, spp=144, **parameters):
 @pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT)
 def test_quick(name):
     spp = 1024 if name == "mirrored_box" else 144
+    seeds = 16 if name == "bend_horizon" else 8  # of its differences one in eight lies far out
     off = {"sppp": 0, "sppi": 0} if name in CONTINUOUS + DIRAC else {"sppi": 0} if name in OUTLINES else {}
-    report = check(name, 8, 512, 0.04, spp, **off)
+    report = check(name, seeds, 512, 0.04, spp, **off)
     assert not report.significant, report
     assert report.conclusive, report
     assert report.mismatch < 1e-3, report

@@ -1,0 +1,294 @@
+"""What is attached and not known to be right is refused in one line; a refusal leaves nothing behind."""
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+
+from pbdr.core import errors
+from pbdr.integrators.capabilities import Capabilities, refusal, require_unbiased
+from pbdr.scene.attached import alive, attached, parameter
+from pbdr.validation.cases import camera, film
+
+T = mi.ScalarTransform4f
+BALL = {"type": "sphere", "radius": 0.7}
+TURN = mi.TensorXf(np.tile(np.array([[0, 0, 0, 1]], np.float32), (2, 1)))
+
+
+def world(**objects):
+    return mi.load_dict({"type": "scene", "sensor": camera(film=film(12)), "sky": {"type": "constant"}, **objects})
+
+
+def curve(kind, folder):
+    path = folder / "curve.txt"
+    path.write_text("-1 0 0 0.2\n-0.5 0 0 0.2\n0.5 0 0 0.3\n1 0.3 0 0.3\n")
+    return {"type": kind, "filename": str(path)}
+
+
+def ellipsoids(kind):
+    centers, scales = ([[x, 0, 0], [-x, 0.1, 0]] for x in (0.6, 0.2))
+    return {
+        "type": kind,
+        "centers": mi.TensorXf(np.array(centers, np.float32)),
+        "scales": mi.TensorXf(np.abs(np.array(scales, np.float32)) + 0.1),
+        "quaternions": TURN,
+        "opacities": mi.TensorXf(np.full((2, 1), 0.5, np.float32)),
+    }
+
+
+def distance_field():
+    z, y, x = np.mgrid[0:6, 0:6, 0:6].astype(np.float32) / 5 - 0.503
+    values = (np.sqrt(x * x + y * y + z * z) - 0.3)[..., None]
+    return {"type": "sdfgrid", "grid": mi.TensorXf(values), "to_world": T().translate([-0.5, -0.5, -0.5])}
+
+
+def instanced():
+    return {
+        "group": {"type": "shapegroup", "inner": BALL},
+        "one": {"type": "instance", "ref": {"type": "ref", "id": "group"}},
+    }
+
+
+def misty():
+    return {
+        "shape": {**BALL, "bsdf": {"type": "null"}, "interior": {"type": "homogeneous", "albedo": 0.5, "sigma_t": 1.0}}
+    }
+
+
+def attach(params, key, motion=None):
+    """A leaf x = 0 that is added to a value; to a transform, as a translation, or as motion(1 + x)."""
+    x, value = mi.Float(0), params[key]
+    dr.enable_grad(x)
+    if "Transform" in type(value).__name__:
+        moved = motion(1 + x) if motion else mi.Transform4f().translate([x, 0, 0])
+        params[key] = moved @ mi.Transform4f(value)
+    else:
+        params[key] = type(value)(value) + x
+    params.update()
+    return x
+
+
+def differentiate(scene, x, params, integrator, mode, **more):
+    image = mi.render(scene, params, integrator=integrator, spp=16, seed=1, **more)
+    if mode == "forward":
+        dr.forward(x)
+        return float(np.array(dr.grad(image)).sum())
+    dr.backward(dr.sum(image, axis=None))
+    return float(dr.grad(x)[0])
+
+
+def integrator_of(kind):
+    return mi.load_dict({"type": kind, "max_depth": 2})
+
+
+REFUSED = {
+    "linearcurve": (lambda f: {"shape": curve("linearcurve", f)}, "shape.control_points", "ends of curves"),
+    "bsplinecurve": (lambda f: {"shape": curve("bsplinecurve", f)}, "shape.control_points", "ends of curves"),
+    "ellipsoids": (lambda f: {"shape": ellipsoids("ellipsoids")}, "shape.data", "outlines of ellipsoids"),
+    "ellipsoidsmesh": (lambda f: {"shape": ellipsoids("ellipsoidsmesh")}, "shape.data", "outlines of ellipsoids"),
+    "opacities": (lambda f: {"shape": ellipsoids("ellipsoids")}, "shape.opacities", "opaque"),
+    "moved field": (lambda f: {"shape": distance_field()}, "shape.to_world", "grid"),
+    "inside of a group": (lambda f: instanced(), "group.inner.to_world", "shapegroup"),
+    "medium": (lambda f: misty(), "shape.interior_medium.sigma_t.value.value", "participating media"),
+    "unmarked": (lambda f: {"sun": {"type": "sunsky"}, "sky": {"type": "point"}}, "sun.turbidity", "does not mark"),
+}
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_before_anything_is_traced(name, kind, mode, tmp_path, monkeypatch):
+    objects, key, reason = REFUSED[name]
+    scene = world(**objects(tmp_path))
+    params, integrator = mi.traverse(scene), integrator_of(kind)
+    x = attach(params, key)
+    image = mi.render(scene, params, integrator=integrator, spp=1)
+    monkeypatch.setattr(integrator, "sample_rays", None)
+    with pytest.raises(errors.UnsupportedError) as error:
+        dr.forward(x) if mode == "forward" else dr.backward(dr.sum(image, axis=None))
+    message = str(error.value)
+    assert f"'{key}'" in message and kind in message and reason in message and "detach" in message.lower()
+    assert "\n" not in message
+    with pytest.raises(errors.UnsupportedError, match=key):
+        require_unbiased(integrator, key, params)
+
+
+def with_thread(folder):
+    """A ball that is seen, and a curve behind the sensor."""
+    scene = world(shape=BALL, thread=curve("linearcurve", folder))
+    params = mi.traverse(scene)
+    rest = mi.Float(params["thread.control_points"]) + mi.Float(np.tile([0, 0, 60, 0], 4).astype(np.float32))
+    params["thread.control_points"] = rest
+    params.update()
+    return scene, params, rest
+
+
+@pytest.mark.parametrize("later", ["forward", "backward"])
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_a_right_derivative_after_a_refused_one(kind, later, tmp_path):
+    """In another scene while the refused one is still attached, and in that one after it has been put right."""
+    integrator = mi.load_dict({"type": kind, "max_depth": 2, **({"sppi": 0} if kind == "prb_edge" else {})})
+
+    def grow(scene, params):
+        params["shape.to_world"] = mi.Transform4f()
+        x = attach(params, "shape.to_world", mi.Transform4f().scale)
+        return differentiate(scene, x, params, integrator, later)
+
+    good, good_params, _ = with_thread(tmp_path)
+    expected = grow(good, good_params)
+    assert abs(expected) > 10
+    bad, params, rest = with_thread(tmp_path)
+    for mode in ("forward", "backward"):
+        attach(params, "shape.to_world", mi.Transform4f().scale)
+        y = attach(params, "thread.control_points")
+        with pytest.raises(errors.UnsupportedError, match="control_points"):
+            differentiate(bad, y, params, integrator, mode)
+    assert grow(good, good_params) == pytest.approx(expected, rel=1e-4)
+    params["thread.control_points"] = rest
+    assert grow(bad, params) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_scenes_that_are_alive_together(kind):
+    """Each has the derivatives that it has alone, in any order, also where one number moves both."""
+    scenes = [world(shape={"type": "sphere", "radius": r}) for r in (0.5, 0.9)]
+    params = [mi.traverse(s) for s in scenes]
+    integrator = mi.load_dict({"type": kind, "max_depth": 2, **({"sppi": 0} if kind == "prb_edge" else {})})
+    starts = [mi.Transform4f(p["shape.to_world"]) for p in params]
+
+    def put(number, x):
+        params[number]["shape.to_world"] = mi.Transform4f().scale(1 + x) @ starts[number]
+        params[number].update()
+
+    def leaf():
+        x = mi.Float(0)
+        dr.enable_grad(x)
+        return x
+
+    def images():
+        getattr(integrator, "forget", lambda: None)()
+        return [mi.render(s, p, integrator=integrator, spp=16, seed=1) for s, p in zip(scenes, params)]
+
+    alone = []
+    for k in range(2):
+        put(1 - k, mi.Float(0))
+        x = leaf()
+        put(k, x)
+        alone.append(differentiate(scenes[k], x, params[k], integrator, "backward"))
+    for mode in ("backward", "forward"):
+        xs = [leaf(), leaf()]
+        for k in range(2):
+            put(k, xs[k])
+        for k in (1, 0):
+            if mode == "forward":
+                both = images()
+                dr.forward(xs[k])
+                assert float(np.array(dr.grad(both[k])).sum()) == pytest.approx(alone[k], rel=1e-3)
+            else:
+                dr.backward(dr.sum(images()[k], axis=None))
+                assert float(dr.grad(xs[k])[0]) == pytest.approx(alone[k], rel=1e-3)
+        x = leaf()
+        for k in range(2):
+            put(k, x)
+        both = images()
+        if mode == "forward":
+            dr.forward(x)
+            assert [float(np.array(dr.grad(i)).sum()) for i in both] == pytest.approx(alone, rel=1e-3)
+        else:
+            dr.backward(dr.sum(both[0], axis=None) + dr.sum(both[1], axis=None))
+            assert float(dr.grad(x)[0]) == pytest.approx(sum(alone), rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_inside_another_integrator(kind, mode):
+    """`aov` differentiates depth without visibility: refused. Materials do not change depth: right."""
+    wrapped = mi.load_dict({"type": "aov", "aovs": "dd:depth", "image": {"type": kind, "max_depth": 2}})
+    scene = world(shape=BALL)
+    params = mi.traverse(scene)
+    x = attach(params, "shape.to_world")
+    with pytest.raises(errors.UnsupportedError, match=f"'shape.to_world': inside another integrator .* {kind}"):
+        differentiate(scene, x, params, wrapped, mode)
+    params["shape.to_world"] = mi.Transform4f()
+    x = attach(params, "shape.bsdf.reflectance.value")
+    colour = differentiate(scene, x, params, wrapped, mode)
+    params["shape.bsdf.reflectance.value"] = mi.Float(0.5)
+    x = attach(params, "shape.bsdf.reflectance.value")
+    assert colour == pytest.approx(differentiate(scene, x, params, integrator_of(kind), mode), rel=0.03)
+    assert colour > 1
+
+
+@pytest.mark.parametrize(
+    "integrator",
+    [
+        *({"type": t} for t in ("path", "direct", "volpath", "ptracer", "depth")),
+        *({"type": "aov", "aovs": "dd:depth", "image": {"type": t}} for t in ("path", "prb", "prb_edge")),
+        {"type": "moment", "image": {"type": "prb_edge"}},
+    ],
+    ids=lambda d: d["type"] + "-" + d.get("image", {}).get("type", ""),
+)
+def test_integrators_without_visibility(integrator):
+    plugin = mi.load_dict(integrator)
+    for key in ("box.vertex_positions", "box.to_world", "lamp.position", "sensor.to_world"):
+        with pytest.raises(
+            errors.UnsupportedError, match=f"'{key}': the gradient of {integrator['type']} would be biased"
+        ):
+            require_unbiased(plugin, key)
+    if integrator["type"] in ("depth", "moment"):
+        with pytest.raises(errors.UnsupportedError, match="lacks continuous"):
+            require_unbiased(plugin, "box.bsdf.reflectance.value")
+    else:
+        require_unbiased(plugin, "box.bsdf.reflectance.value")
+
+
+def test_an_integrator_of_ones_own_says_what_it_has():
+    class Mine(mi.ad.integrators.common.ADIntegrator):
+        pass
+
+    plugin = Mine(mi.Properties("mine"))
+    with pytest.raises(
+        errors.UnsupportedError, match=r"Mine would be biased.*capabilities = Capabilities\(moving_geometry=True"
+    ):
+        require_unbiased(plugin, "box.vertex_positions")
+    Mine.capabilities = Capabilities(moving_geometry=True, primary_visibility=True)
+    require_unbiased(plugin, "box.vertex_positions")
+
+
+def test_media_are_named_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(errors, "_warned", set())
+    monkeypatch.setattr(mi, "Log", lambda level, text: said.append(text))
+    for _ in range(2):
+        mi.render(world(**misty()), integrator=integrator_of("prb_edge"), spp=1)
+    mi.render(world(shape=BALL), integrator=integrator_of("prb_edge"), spp=1)
+    assert len(said) == 1 and "'shape'" in said[0] and "prbvolpath" in said[0]
+
+
+def test_what_is_known_is_not_refused():
+    """Of a scene with many kinds of objects; the rest is exactly what has no rule."""
+    scene = world(
+        ball=BALL, plate={"type": "rectangle"}, box={"type": "cube"}, lamp={"type": "point", "position": [0, 3, 0]},
+        spot={"type": "spot"}, sun={"type": "directional"}, **instanced(),
+    )  # fmt: skip
+    params, edge = mi.traverse(scene), integrator_of("prb_edge")
+    kinds = {k: type(params[k]) for k in params.keys()}
+    floats = [k for k, t in kinds.items() if "Transform" in t.__name__ or (dr.is_diff_v(t) and dr.is_float_v(t))]
+    assert {"ball.to_world", "box.vertex_positions", "box.vertex_texcoords", "sensor.x_fov", "one.to_world"} < set(
+        floats
+    )
+    assert [k for k in floats if refusal(parameter(params, k), edge)] == ["group.inner.to_world"]
+
+
+def test_what_is_alive_and_attached_is_found():
+    scene = world(shape=BALL)
+    params = mi.traverse(scene)
+    assert not attached(scene)
+    shape = scene.shapes()[0]
+    assert any(plugin is shape for plugin in alive())
+    attach(params, "shape.bsdf.reflectance.value")
+    sensor = mi.load_dict(camera(film=film(4)))
+    attach(mi.traverse(sensor), "to_world")
+    with dr.suspend_grad():
+        found = attached(scene, sensor)
+        assert not attached(scene, sensor, suspended=False)
+    assert [p.key for p in found] == ["shape.bsdf.reflectance.value", "to_world"]
