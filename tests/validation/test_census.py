@@ -22,7 +22,7 @@ from pbdr.validation.census import (
     runner,
 )  # fmt: skip
 from pbdr.validation.census.judge import judge_faintness, judge_silence
-from pbdr.validation.census.rows import entries, matches
+from pbdr.validation.census.rows import entries, is_uneven, matches
 from pbdr.validation.census.table import make_table
 
 RNG = np.random.default_rng(1)
@@ -77,6 +77,11 @@ def test_one_vertex_moves_with_its_copies():
     assert direction.sum() == 3 and len(direction) == 72
     colours = next(entries("thing.vertex_color", mi.Float(np.zeros(72))))
     assert colours.sum() == 1
+
+
+def test_coefficients_of_a_spectrum_move_in_proportion():
+    assert is_uneven(mi.Color3f(2e-5, -0.03, 9.0))
+    assert not is_uneven(mi.Color3f(0.6, 0.3, 0.0)) and not is_uneven(mi.Float(0.5)) and not is_uneven(0.5)
 
 
 def test_globs_on_rows():

@@ -16,6 +16,7 @@ from .situations import Situation
 
 ONE = "one entry"  # of an array: a texel, a vertex, ...
 FEW = 4  # numbers that are moved as one
+UNEVEN = 30.0  # ratio of the largest to the least of them, from which on each is moved in proportion to itself
 SHARES = (0.5, 0.3, 0.7, 0.2, 0.85, 0.4, 0.6, 0.1, 0.95)  # where in an array the one entry is looked for
 
 
@@ -82,6 +83,14 @@ def size_of(value: Any) -> int:
     return len(np.ravel(np.array(value)))
 
 
+def is_uneven(value: Any) -> bool:
+    """Whether its numbers are of different kinds: those of a spectrum multiply 1, λ and λ² (in nanometres)."""
+    if isinstance(value, float) or is_transform(value):
+        return False
+    sizes = np.abs(np.ravel(np.array(value)))
+    return len(sizes) > 1 and sizes.max() > UNEVEN * sizes.min() > 0
+
+
 def is_plain(value: Any) -> bool:
     """Whether it is a number (or a matrix) of the host: no array that could be attached to a graph."""
     return isinstance(value, float) or type(value).__name__.startswith("Scalar")
@@ -122,6 +131,9 @@ def moves(params: Any, row: Row) -> Iterator[Perturbation]:
     if row.direction == ONE:
         for direction in entries(row.key, params[row.key]):
             yield Perturbation(params, row.key, direction)
+    elif row.direction == "uniform" and is_uneven(params[row.key]):
+        numbers = np.ravel(np.array(params[row.key]))
+        yield Perturbation(params, row.key, numbers / np.abs(numbers).max())
     else:
         yield Perturbation(params, row.key, row.direction)
 

@@ -35,7 +35,7 @@ own. Both modes have the same verdict unless two are given (forward / backward).
 | undecided | the standard error stays above 2 % with the most samples; **not** counted as right |
 | wrong | none of these; *raises*: an exception that is not a refusal, *aborts*: the process ends |
 
-Directions: `uniform`: all numbers alike; `random`: each differently; `one entry`: one texel, one coordinate of
+Directions: `uniform`: all numbers alike (coefficients of a spectrum in proportion to themselves); `random`: each differently; `one entry`: one texel, one coordinate of
 one vertex (of all its copies, where seams split it: only the sum of their gradients is a derivative), ...; the others are
 motions.
 """
