@@ -15,7 +15,8 @@ BIAS_LIMIT = 0.01  # relative
 ERROR_LIMIT = 0.02  # largest standard error of a verdict 'right'
 TARGET = 0.015  # standard error at which no more samples are taken
 ERRORS = 3.0  # standard errors that a bias may have by chance
-PART_ERRORS = 4.0  # the same in quadrants, of which there are four
+PART_BIAS = 0.02  # the same of a quadrant, in units of the whole
+PART_ERRORS = 4.0  # and in standard errors: there are four
 ENOUGH = 24  # seeds from which on a standard error is trusted
 SILENCE = 1e-6  # relative change of the image by one step, below which there is nothing but rounding
 FAINT = 1e-3  # the same, where noise hides what there may be
@@ -43,7 +44,8 @@ def judge(ours: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarr
     """Compare derivative images with finite differences.
 
     Both are projected on ``weights`` (the reference, from seeds of its own), as a whole and in each quadrant, where errors of
-    opposite sign do not cancel. Right: the bias is at most 1 % or 3 standard errors, and the standard error at most 2 %.
+    opposite sign do not cancel. Right: the bias is at most 1 % or 3 standard errors (of a quadrant 2 % of the whole or 4), and
+    the standard error at most 2 %.
 
     Args:
         ours: one image per seed, [height, width, channels].
@@ -76,9 +78,9 @@ def judge_numbers(ours: np.ndarray, reference: np.ndarray) -> Judgement:
         apart = np.sqrt(variance) / abs(total)
         if apart[0] < error[0]:
             bias, error = (ours.mean(0) - reference.mean(0)) / total, apart
-    limits = np.full(bias.shape, PART_ERRORS)
-    limits[0] = ERRORS
-    off = np.abs(bias) > np.maximum(BIAS_LIMIT, limits * error)
+    least, limits = np.full(bias.shape, PART_BIAS), np.full(bias.shape, PART_ERRORS)
+    least[0], limits[0] = BIAS_LIMIT, ERRORS
+    off = np.abs(bias) > np.maximum(least, limits * error)
     clear = np.abs(bias) > np.maximum(2 * BIAS_LIMIT, 10 * error)  # of few seeds error bars are rough
     b, e = float(bias[0]), float(error[0])
     if off.any():

@@ -256,18 +256,26 @@ def _judge_forward(reference: Reference, name: str, seconds: float) -> tuple[Jud
         if reference.silent:
             judgement = judge_silence(ours, reference.scale)
         else:
-            weights = reference.weights(len(ours))
-            judgement = judge(ours, reference.images(len(ours)), weights)
-            more = reference.noisier(ours, weights)
-            if not judgement.settled and more > 1:
-                count = min(more, MORE) * len(ours)
-                judgement = judge(ours, reference.images(count), reference.weights(count))
-            if not judgement.settled:
-                faint = judge_faintness(ours, reference.images(len(ours)), weights, reference.scale)
-                judgement = faint or judgement
+            judgement = _judge_with_more(reference, ours)
         if judgement.settled or time.process_time() - start > seconds:
             break
     return judgement, len(ours)
+
+
+def _judge_with_more(reference: Reference, ours: list[np.ndarray]) -> Judgement:
+    """Seed by seed; if that does not settle it, against as many finite differences as their noise asks for."""
+    count = len(ours)
+    weights = reference.weights(count)
+    judgement = judge(ours, reference.images(count), weights)
+    if judgement.settled:
+        return judgement
+    more = min(reference.noisier(ours, weights), MORE) * count
+    for seeds in (count, more) if more > count else (count,):
+        found, weights = reference.images(seeds), reference.weights(seeds)
+        judgement = judge_faintness(ours, found, weights, reference.scale) or judge(ours, found, weights)
+        if judgement.settled:
+            break
+    return judgement
 
 
 def _judge_backward(

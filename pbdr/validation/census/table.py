@@ -28,8 +28,8 @@ own. Both modes have the same verdict unless two are given (forward / backward).
 
 | verdict | |
 |---|---|
-| right | the bias is at most 1 % or 3 standard errors; the standard error at most 2 %, of the whole and of each quarter of the image |
-| no effect | finite differences are exactly zero, and so is the derivative |
+| right | the bias is at most 1 % or 3 standard errors; the standard error at most 2 %; no quarter of the image is off by 2 % of the whole |
+| no effect | finite differences are zero (or noise around zero, less than 0.1 % of the image for a whole step), and so is the derivative |
 | refused | an error that says why, in one line |
 | warned | a derivative that lacks something, and a warning that says what |
 | undecided | the standard error stays above 2 % with the most samples; **not** counted as right |
