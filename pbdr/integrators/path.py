@@ -91,6 +91,7 @@ def trace(
     held = mi.Float(1) if traits.moving and (not primal or record is not None) else None
     walks = translucent and traits.moving and step.follows_walks
     limit = max_depth if segments is None else segments
+    zero = dr.opaque(mi.Float, 0) if mode == dr.ADMode.Forward else None
     while dr.hint(s.active, max_iterations=traits.most_vertices(max_depth), label=f"pbdr path ({mode.name})"):
         active_next = mi.Bool(s.active)
 
@@ -226,7 +227,7 @@ def trace(
                     f = dr.select(entering, step.value(si, bsdf, visit, entry, left, spreads, entering, start), f)
                 if dr.hint(traits.delta_bsdfs, mode="scalar"):
                     # A Dirac lobe has no density: differentiate the weight of the same sample.
-                    w_delta, _ = traits.lobes.sample_dirac(bsdf, context, si, u1, u2, active_next & delta)
+                    w_delta, wo_delta = traits.lobes.sample_dirac(bsdf, context, si, u1, u2, active_next & delta)
                     f = dr.select(delta, w_delta, f)
                 Lr_ind = s.L * terms.relative(f)
                 if dr.hint(traits.moving, mode="scalar"):
@@ -235,6 +236,10 @@ def trace(
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
                 Lo += Lr_ind
+                if dr.hint(mode == dr.ADMode.Forward, mode="scalar"):
+                    Lo += terms.none_left_out(zero, pdf_em)
+                    if dr.hint(traits.delta_bsdfs, mode="scalar"):
+                        Lo += terms.none_left_out(zero, wo_delta)
                 if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
                     pass  # nothing at this vertex depends on a parameter
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
