@@ -22,7 +22,7 @@ from pbdr.validation.census import (
     runner,
 )  # fmt: skip
 from pbdr.validation.census.judge import judge_faintness, judge_silence
-from pbdr.validation.census.rows import entries, is_uneven, matches
+from pbdr.validation.census.rows import directions, entries, is_uneven, matches
 from pbdr.validation.census.table import make_table
 
 RNG = np.random.default_rng(1)
@@ -68,6 +68,7 @@ def test_directions_of_a_situation():
     assert {("thing.vertex_positions", d) for d in ("translate_x", "rotate_z", "scale", "one entry")} <= rows
     assert ("thing.bsdf.reflectance.value", "uniform") in rows
     assert not any(key == "thing.faces" for key, _ in rows)  # integers
+    assert not list(directions("thing.vertex_texcoords", mi.Float([])))  # there are none
 
 
 def test_one_vertex_moves_with_its_copies():

@@ -63,9 +63,10 @@ def directions(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, float):
         yield "uniform"
     elif dr.is_array_v(kind) and dr.is_float_v(kind):
-        if size_of(value) <= FEW:
+        size = size_of(value)
+        if 0 < size <= FEW:
             yield "uniform"
-        else:
+        elif size > FEW:  # a mesh without texture coordinates has an empty array of them
             yield from ("random", ONE)
 
 
