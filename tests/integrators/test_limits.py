@@ -81,16 +81,20 @@ def test_biased_parameters_are_refused(key):
     require_unbiased(mi.load_dict({"type": "prb"}), "ball.bsdf.reflectance.data")
 
 
-def test_a_moving_mirror_is_named(monkeypatch):
+@pytest.mark.parametrize("lit", [False, True])
+def test_shadows_of_points_in_a_moving_mirror_are_named(monkeypatch, lit):
     said = []
     monkeypatch.setattr(errors, "_warned", set())
     monkeypatch.setattr(mi, "Log", lambda level, text: said.append(text))
-    scene = CASES["mirrored_box"].scene()
+    scene = CASES["mirrored_box"].build()
+    if lit:
+        scene["point"] = {"type": "point", "position": [0, 3, 3]}
+    scene = mi.load_dict(scene)
     integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
     move = Perturbation(mi.traverse(scene), "chain.to_world", "translate_x")
     for seed in range(2):
         forward_derivative(scene, move, integrator, scene.sensors()[0], 1, seed)
-    assert len(said) == 1 and "mirrors" in said[0] and "alpha" in said[0]
+    assert len(said) == lit and all("mirrors" in text and "small area lights" in text for text in said)
 
 
 def test_learning_lowers_the_variance():

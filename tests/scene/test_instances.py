@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pbdr.core.errors import UnsupportedError
+from pbdr.scene.attached import others_at_rest
 from pbdr.scene.instances import InstanceFrames, all_shapes, parts
 from pbdr.scene.tangents import settled
 from pbdr.validation.meshes import mesh_file
@@ -84,7 +85,7 @@ def test_surface_follows_the_transform(field):
     params["a.to_world"] = turned(θ, params["a.to_world"])
     params.update()
     dr.forward(θ, flags=dr.ADFlag.ClearEdges)
-    with settled(scene):
+    with others_at_rest(scene), settled(scene):
         pi = scene.ray_intersect_preliminary(ray)
         v = value(InstanceFrames.of(scene, forward=True).interaction(pi, ray, mi.RayFlags.All))
         found = np.array(dr.forward_to(v))
