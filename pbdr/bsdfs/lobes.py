@@ -5,7 +5,8 @@ A Dirac lobe has no density: its weight is value / probability. Held sampling di
     w P / P₀,
 
 with P the probability that the same random number chooses the same lobe, and P₀ its value. Where one BSDF decides alone, P is the
-"density" of its sample. A ``blendbsdf`` adds the density of its other part to that, so P is put together from its parts.
+"density" of its sample. A ``blendbsdf`` adds the density of its other part to that, and a ``mask`` has divided by P₀ already, so
+that P is put together from their parts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..core.errors import UnsupportedError
 
 LAST = 1 - 2**-20  # random number that chooses the last lobe
 PERTURBING = ("NormalMap", "BumpMap")
+MIXTURES = ("BlendBSDF", "MaskBSDF")
 DECIDING = (
     "SmoothDielectric",
     "ThinDielectric",
@@ -62,7 +64,7 @@ class Lobes:
 
     def __init__(self, materials: list[Any]):
         unique = list({id(b): b for b in materials}.values())
-        self.blends = [b for b in unique if _has(b, mi.BSDFFlags.Delta) and contains(b, ("BlendBSDF",))]
+        self.blends = [b for b in unique if _has(b, mi.BSDFFlags.Delta) and contains(b, MIXTURES)]
         self.transparent = [b for b in unique if _has(b, mi.BSDFFlags.Null)]
 
     def sample_dirac(self, bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> tuple[Any, Any]:
@@ -105,8 +107,18 @@ def require_separable(bsdf: Any) -> None:
             f"a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
             f" {kind.lower()} inside the blendbsdf instead, around each part."
         )
+    if kind == "BlendBSDF" and any(contains(p, ("MaskBSDF",)) and _attached(p) for p in parts):
+        raise UnsupportedError(
+            "the parameters of a mask inside a blendbsdf have no right derivative, Mitsuba divides by its opacity twice: put"
+            " the mask around the blendbsdf, or detach them."
+        )
     for part in parts:
         require_separable(part)
+
+
+def _attached(bsdf: Any) -> bool:
+    with dr.resume_grad():
+        return any(dr.grad_enabled(value) for _, value in mi.traverse(bsdf))
 
 
 def _chosen(bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> Any:
@@ -119,9 +131,9 @@ def _chosen(bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> 
         b = _chosen(parts["bsdf_1"], context, si, u1 / held, u2, active & second)
         return dr.select(second, w * b, (1 - w) * a)
     if kind == "MaskBSDF":
-        w, held = _share(parts["opacity"], si, active)
-        inside = u1 < held
-        return dr.select(inside, w * _chosen(parts["nested_bsdf"], context, si, u1 / held, u2, active & inside), 1 - w)
+        _, held = _share(parts["opacity"], si, active)  # its own weight is attached, and divided by a held probability
+        inside = active & (u1 < held)
+        return dr.select(inside, _chosen(parts["nested_bsdf"], context, si, u1 / held, u2, inside), 1)
     if kind == "TwoSidedBRDF":
         return _of_side(parts, si, lambda part, si, on: _chosen(part, context, si, u1, u2, on), active)
     if kind in PERTURBING:
