@@ -218,12 +218,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
             tangent = None
             if attached is not None:
-                with dr.resume_grad():
-                    # One after the other: the origin depends on the direction.
-                    flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
-                    d = dr.forward_to(attached.d, flags=flags)
-                    dr.clear_grad(attached.d)
-                    tangent = dr.forward_to(attached.o, flags=flags), d
+                tangent = _tangent(attached, sensor)
             sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": tangent, **start}
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
@@ -342,6 +337,28 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"
+
+
+def _tangent(attached: Any, sensor: Any) -> tuple[Any, Any]:
+    """Derivatives of origin and direction of the sensor's attached rays.
+
+    Raises:
+        UnsupportedError: inside `mi.render`, Dr.Jit 1.5 carries none through the calls of a batch.
+    """
+    flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
+    with dr.resume_grad():
+        try:
+            # One after the other: the origin depends on the direction.
+            d = dr.forward_to(attached.d, flags=flags)
+            dr.clear_grad(attached.d)
+            return dr.forward_to(attached.o, flags=flags), d
+        except RuntimeError:
+            if sensor.class_name() != "BatchSensor":
+                raise
+            raise UnsupportedError(
+                f"Sensor '{sensor.id()}' (batch): forward mode of mi.render cannot differentiate the sensors in a batch. Use"
+                " backward mode, integrator.render_forward, or render each of them by itself."
+            ) from None
 
 
 def blocks(scene: Any, ray: Any, active: Any) -> Any:

@@ -52,6 +52,12 @@ def require_renderable(scene: Any) -> None:
             f"Emitter '{sky.id()}' (timed_sunsky) evaluates arrays while a loop is recorded, so that no integrator of"
             " Mitsuba 3.9.1 can render it on LLVM or CUDA: use sunsky, once for each time."
         )
+    for emitter in scene.emitters():
+        if emitter.class_name() == "DirectionalArea":
+            raise UnsupportedError(
+                f"Emitter '{emitter.id()}' (directionalarea) cannot be evaluated in the directions that a derivative asks for,"
+                " and gives a path tracer no light: take it out of the scene."
+            )
 
 
 def require_no_borders(scene: Any) -> None:
