@@ -252,6 +252,21 @@ def require_alone(integrator: Any, scene: Any) -> None:
             )
 
 
+def warn_of_lone_normals(found: list[Parameter]) -> None:
+    """Say once what is missing where shading normals move and the surface does not.
+
+    Args:
+        found: the attached parameters.
+    """
+    moving = {id(p.node) for p in found if is_positions(p.key)}
+    lone = next((p for p in found if p.name == "vertex_normals" and id(p.node) not in moving), None)
+    if lone is not None:
+        warn_once(
+            f"Parameter '{lone.key}': where shading normals turn away from the viewer or from a light the surface is black, and"
+            " the derivative by the motion of that border is missing. Move vertex_positions: their normals follow."
+        )
+
+
 def warn_of_media(integrator: Any, scene: Any) -> None:
     """Say once that participating media are left out, where a scene has some."""
     shape = next((s for s in scene.shapes() if s.is_medium_transition()), None)

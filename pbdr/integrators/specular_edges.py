@@ -24,6 +24,7 @@ import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
 from ..geometry.edge_tree import Query
+from ..geometry.rounding import spawn_height
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.viewpoint import Viewpoint
@@ -38,6 +39,7 @@ STEPS = 9  # of the root search
 PRECISION = 1e-3  # of a result, pixels
 SAME = 0.02  # pixels within which two searches have found the same
 TRIALS = 64
+OWN = 8  # heights of spawned rays, within which an outline is one of the surface that they leave
 
 
 @dataclass
@@ -261,7 +263,8 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     o = end.ray.o
     edge = edges.at(Viewpoint(o), leaf, t)
     r = dr.norm(edge.p - o)
-    active &= end.exists & (edge.dt > 0)
+    # A border of the last surface itself, which null lobes pass, is one that the sensor sees directly.
+    active &= end.exists & (edge.dt > 0) & (r > OWN * spawn_height(o))
     n = dr.normalize(dr.cross(edge.tangent, end.ray.d))
     along = dr.cross(end.ray.d, n)
     slope = [end.ox + end.dx * r, end.oy + end.dy * r]

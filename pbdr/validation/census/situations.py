@@ -93,7 +93,7 @@ def stage(**objects: Any) -> dict:
             "to_world": T().translate([1.5, 3, 2]).rotate([1, 0, 0], 110).scale(0.6),
             "emitter": glow(9, 8, 6),
         },
-        "behind": {"type": "sphere", "center": [-0.9, -0.3, -1.5], "radius": 0.7, "bsdf": diffuse(0.2, 0.5, 0.6)},
+        "behind": {"type": "sphere", "center": [-0.9, -0.3, -2.2], "radius": 0.7, "bsdf": diffuse(0.2, 0.5, 0.6)},
         "before": {"type": "sphere", "center": [0.45, 0.1, 1.3], "radius": 0.2, "bsdf": diffuse(0.6, 0.2, 0.2)},
     }
     scene.update(objects)
