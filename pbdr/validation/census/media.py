@@ -18,7 +18,7 @@ MEDIUM = "thing.interior_medium.*"
 
 def smoke(name: str, kind: str, medium: Any, plugins: str = "", own: str = MEDIUM, **more: Any) -> None:
     def build() -> dict:
-        place = T().rotate([1, 2, 0.5], 35).scale(0.6)
+        place = T().rotate([0.4364, 0.8729, 0.2182], 35).scale(0.6)
         return stage(
             thing={"type": "cube", "to_world": place, "bsdf": {"type": "null"}, "interior": {"type": "ref", "id": "m"}},
             m=medium(),

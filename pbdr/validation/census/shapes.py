@@ -29,7 +29,7 @@ def shape(name: str, make: Callable[[], Any], plugins: str = "", own: str = "thi
 
 
 def register() -> None:
-    turn = T().rotate([1, 2, 0.5], 35)
+    turn = T().rotate([0.4364, 0.8729, 0.2182], 35)
     matte = {"bsdf": MATTE}
     shape("sphere", lambda: {"type": "sphere", "radius": 0.8, **matte}, core=True)
     shape("cube", lambda: {"type": "cube", "to_world": turn.scale(0.5), **matte}, core=True)
@@ -111,7 +111,10 @@ def strand(bsdf: dict, kind: str = "bsplinecurve") -> dict:
 def _merged() -> dict:
     """Two meshes of one material: `mi.load_dict` makes one of them."""
     parts = {
-        f"part{k}": {"type": "cube", "to_world": T().translate([x, -0.1, 0]).rotate([1, 2, 0.5], 35).scale(0.35)}
+        f"part{k}": {
+            "type": "cube",
+            "to_world": T().translate([x, -0.1, 0]).rotate([0.4364, 0.8729, 0.2182], 35).scale(0.35),
+        }
         for k, x in enumerate((-0.5, 0.6))
     }
     return stage(thing={"type": "merge", **{k: {**v, "bsdf": MATTE} for k, v in parts.items()}})

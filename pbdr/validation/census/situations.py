@@ -106,7 +106,7 @@ def ball(bsdf: dict, radius: float = 0.8, **more: Any) -> dict:
 
 def sheet(bsdf: dict, **more: Any) -> dict:
     """A tilted rectangle before the camera."""
-    turn = T().translate([0.1, 0.1, 0]).rotate([1, 2, 0.5], -30).scale([0.9, 0.8, 1])
+    turn = T().translate([0.1, 0.2, 0]).rotate([0.4364, 0.8729, 0.2182], -30).scale([0.9, 0.8, 1])
     return {"type": "rectangle", "to_world": turn, "bsdf": bsdf, **more}
 
 
