@@ -165,7 +165,8 @@ def _null(bsdf: Any, context: Any, si: Any, active: Any) -> Any:
 
 def _share(texture: Any, si: Any, active: Any) -> tuple[Any, Any]:
     """(value in [0, 1], attached; the same, held)."""
-    w = dr.clip(mi.TexturePtr(texture).eval_1(si, active), 0, 1)
+    # Not through a pointer: that asks all textures alive, of which some refuse in spectral variants.
+    w = dr.clip(texture.eval_1(si, active), 0, 1)
     return w, dr.detach(w)
 
 

@@ -80,7 +80,8 @@ class EdgeSample:
         start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
         to = viewer - start
         gap = dr.minimum(dr.maximum(GAP, (LEAVE * UNIT) * extent(self.p, viewer) * dr.rcp(dr.norm(to))), 0.25)
-        ray = mi.Ray3f(start + to * gap, to, 1 - 2 * gap, time, [])
+        ray = mi.Ray3f(start + to * gap, mi.Vector3f(to), time)
+        ray.maxt = 1 - 2 * gap
         return blocked(ray, active & self.contour & ~mi.Bool(self.curved))
 
     def in_view(self, blocked: Callable, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
