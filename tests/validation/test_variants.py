@@ -46,10 +46,10 @@ for name in names:
     print(json.dumps({**row, "bias": r.bias, "error": r.standard_error}), flush=True)
 """
 FEW = ["blend_with_mirror", "sphere_scale", "shadow_spot"]
-# Colours that are attached are numbers of another kind in spectral variants (coefficients of a polynomial).
-SPECTRAL = [
-    n for n in CONTINUOUS + DIRAC if n not in ("albedo_zero", "mirror_tint", "plastic_colour", "textured_emitter")
-]
+# In spectral variants Mitsuba holds coefficients of polynomials where others hold colours, and refuses raw maps of colours.
+COLOURS = {"albedo_zero", "mirror_tint", "plastic_colour", "textured_emitter", "environment_map"}
+RAW = {"plane_under_projector", "rotating_plane", "beckmann_coat_eta"}
+SPECTRAL = [n for n in CONTINUOUS + DIRAC if n not in COLOURS | RAW]
 
 
 def run(variant, pixel_format, integrator, names, size):
