@@ -291,7 +291,7 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
             "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
             " of them have no derivative: use small area lights."
         )
-    if delta and rough and max_depth > 3 and shapes_move(scene):
+    if delta and rough and max_depth >= 3 and shapes_move(scene):
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
