@@ -112,6 +112,8 @@ class ReparamIntegrator(PathIntegrator):
 
     def _require(self, scene, sensor):
         super()._require(scene, sensor)
+        if SceneTraits(scene).chains_move:
+            warn_of_unfollowed_terms(scene)
         if not shapes_move(scene):
             return
         require_no_borders(scene)
