@@ -296,17 +296,8 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
         )
-    if sensor_moves and any(_is_open(s) for s in scene.shapes()):
-        warn_once(
-            "prb_edge: the sensor moves, and it looks through masks or null boundaries: the derivative of what is seen behind"
-            " them is missing."
-        )
     if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
         warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
-
-
-def _is_open(shape: Any) -> bool:
-    return shape.bsdf() is not None and mi.has_flag(shape.bsdf().flags(), mi.BSDFFlags.Null)
 
 
 def warn_of_unfollowed_terms(scene: Any) -> None:

@@ -26,7 +26,7 @@ from ..scene.instances import is_instance, moves
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
-from .led_segments import CameraRay, led_segment
+from .led_segments import LONGEST, CameraRay, Lead
 from .own_horizon import has_smooth_meshes
 from .path_state import SceneTraits
 
@@ -66,6 +66,7 @@ class Indirect:
         self.smooth = has_smooth_meshes(scene)
         traits = SceneTraits(scene, sensor_moves, forward)
         self.frames = traits.frames
+        self.near = traits.near_motion(depth)
         self.chains_move = traits.chains_move and traits.subsurface is None
         self.chains = traits.delta_bsdfs and (bool(self.moving) or self.chains_move)
         self.subsurface = traits.subsurface
@@ -115,6 +116,16 @@ class Indirect:
             found |= (si.instance if is_instance(s) else si.shape) == mi.ShapePtr(s)
         return found
 
+    def may_lead(self, end: Any) -> Any:
+        """Bool: the vertex before a receiver (of a `camera_walk.Walk`) may move it: a Dirac lobe, or one that it is close to."""
+        before = end.links[0]
+        if self.near is None:
+            return before.delta & self.chains_move
+        moved = self.moves(before.pi) | (self.sensor_moves & (end.depth == 1))
+        if self.chains_move:
+            moved |= end.links[1].delta
+        return (before.delta & self.chains_move) | ((self.near.share(end.pi) > 0) & moved)
+
     def receiver_query(self, si: Any, led: Any, lobe: Any, pdf: Any, bsdf: Any) -> Query:
         """How outlines are chosen from a receiver (``led``: what leads the path to it may move)."""
         normal = dr.select(dr.dot(si.n, si.to_world(si.wi)) < 0, -si.n, si.n)
@@ -144,10 +155,17 @@ class Indirect:
         cos = dr.select(dr.abs(cos) < 1e-3, dr.mulsign(mi.Float(1e-3), cos), cos)
         return dr.replace_grad(si.p, o + d * (dr.dot(si.n, material.p - o) / cos))
 
-    def led(self, line: Any, depth: Any, links: list, pos: Any, aperture: Any) -> Any:
-        """``line``, attached to the sensor and to the Dirac lobes that lead it to vertex ``depth``."""
+    def led(self, pi: Any, line: Any, depth: Any, links: list, pos: Any, aperture: Any) -> Any:
+        """``line``, attached to the sensor and to the vertices that lead it to the hit ``pi``, vertex ``depth``."""
         sensor = self.camera_ray(pos, line.time, aperture)
-        return led_segment(line, depth, links, sensor, self.context, mi.Bool(True), self.frames)[0]
+        return Lead(sensor, self.context, self.frames, self.near).segment(pi, line, depth, links, mi.Bool(True)).ray
+
+    @property
+    def links(self) -> int:
+        """How many vertices before a receiver decide how it moves."""
+        if self.chains_move:
+            return 1 + min(LONGEST, self.deepest)
+        return 2 if self.near is not None else 0
 
     # ---------------------------------------------------------------- lights
 

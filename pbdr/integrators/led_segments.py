@@ -1,6 +1,7 @@
 """Vertices of a path attached to all that leads a path to them: moving sensors, and Dirac lobes on the way.
 
-A rough vertex holds the next one in place (in area measure); a Dirac lobe cannot: it decides where the path goes on. So the
+A rough vertex holds the next one in place (in area measure, but for what is near, see `near_motion`); a Dirac lobe cannot: it
+decides where the path goes on. So the
 segment behind a Dirac lobe is attached to the vertex of that lobe, and through it to those before, back to a rough vertex or to
 the sensor. What turns the lobe (a normal map, a moving mirror, a moving sensor that looks into one) thus moves what is seen.
 """
@@ -14,6 +15,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..scene.instances import interact
+from .near_motion import change, slide
 from .path_terms import attach_incident_direction
 
 LONGEST = 6  # Dirac lobes in a row whose directions are followed
@@ -75,41 +77,73 @@ def shifted(links: list[Link], new: Link, active: Any = True) -> list[Link]:
     return [dr.select(active, a, b) for a, b in zip([new, *links[:-1]], links)]
 
 
-def led_segment(
-    ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
-) -> tuple[Any, Any, Any]:
-    """(segment ``ray``, point before, Bool), attached; Bool: a Dirac lobe leads it.
+class Lead:
+    """What vertices are attached to.
 
     Args:
-        depth: UInt32, number of the vertex that it leads to.
-        links: vertices before that one, the last one first; one where no Dirac lobe can turn: only its point is looked at.
         sensor: `SensorRay` or `CameraRay` if the sensor moves, or ``None``.
+        context: of the BSDFs.
         frames: `InstanceFrames` if instances move, or ``None``.
+        near: `NearMotion`, or ``None``.
     """
-    segment = ray if sensor is None else sensor.attach(ray, depth == 0)
-    if not links:
-        return segment, mi.Point3f(ray.o), mi.Bool(False)
-    link, more = links[0], links[1:]
-    later = active & (depth >= 1)
-    if not more:
-        start = link.ray if sensor is None else sensor.attach(link.ray, depth == 1)
-        before = interact(frames, link.pi, start, mi.RayFlags.Minimal, later)
-        return segment, before.p, mi.Bool(False)
-    before, _ = led_vertex(link.pi, link.ray, depth - 1, more, sensor, context, later, frames)
-    turned = later & link.delta
-    bs, _ = before.bsdf().sample(context, before, link.u1, link.u2, turned)
-    o, d = dr.replace_grad(ray.o, before.p), dr.replace_grad(ray.d, before.to_world(bs.wo))
-    segment = mi.Ray3f(segment)
-    segment.o, segment.d = dr.select(turned, o, segment.o), dr.select(turned, d, segment.d)
-    return segment, before.p, turned
+
+    def __init__(self, sensor: Any, context: Any, frames: Any, near: Any = None):
+        self.sensor, self.context, self.frames, self.near = sensor, context, frames, near
+
+    def segment(self, pi: Any, ray: Any, depth: Any, links: list[Link], active: Any) -> Segment:
+        """The segment ``ray`` that leads to the hit ``pi``, vertex number ``depth`` (UInt32).
+
+        Args:
+            links: vertices before that one, the last one first. Of the last in the list, only its point is looked at.
+        """
+        led = mi.Ray3f(ray) if self.sensor is None else self.sensor.attach(ray, depth == 0)
+        if not links:
+            return Segment(led, mi.Point3f(ray.o), mi.Bool(False), None)
+        link, more = links[0], links[1:]
+        later = active & (depth >= 1)
+        if more:
+            before, base = self.vertex(link.pi, link.ray, depth - 1, more, later)
+            p = before.p
+        else:
+            start = link.ray if self.sensor is None else self.sensor.attach(link.ray, depth == 1)
+            p = base = interact(self.frames, link.pi, start, mi.RayFlags.Minimal, later).p
+        turned = later & link.delta if more and link.delta is not None else mi.Bool(False)
+        shift = None
+        if self.near is not None:
+            follows = later if link.delta is None else later & ~link.delta
+            shift = dr.select(follows, change(base) * self.near.share(pi), 0)
+            led.o += shift
+            p = p - shift
+        if more and link.delta is not None:
+            bs, _ = before.bsdf().sample(self.context, before, link.u1, link.u2, turned)
+            o, d = dr.replace_grad(ray.o, before.p), dr.replace_grad(ray.d, before.to_world(bs.wo))
+            led.o, led.d = dr.select(turned, o, led.o), dr.select(turned, d, led.d)
+        return Segment(led, p, turned, shift)
+
+    def vertex(self, pi: Any, ray: Any, depth: Any, links: list[Link], active: Any) -> tuple[Any, Any]:
+        """(SurfaceInteraction3f, Point3f): the hit ``pi``, attached, and as it moves where it does not follow the vertex
+        before; arguments as of `segment`."""
+        s = self.segment(pi, ray, depth, links, active)
+        si = interact(self.frames, pi, s.ray, mi.RayFlags.All, active)
+        if links:
+            attach_incident_direction(si, s.before, active & (depth >= 1) & ~s.turned)
+        if s.shift is None:
+            return si, si.p
+        return si, si.p - dr.select(si.is_valid(), slide(s.shift, dr.detach(si.n), ray.d), 0)
 
 
-def led_vertex(
-    pi: Any, ray: Any, depth: Any, links: list[Link], sensor: Any, context: Any, active: Any, frames: Any
-) -> tuple[Any, Any]:
-    """(SurfaceInteraction3f of the hit ``pi`` of ``ray``, point before), attached; arguments as of `led_segment`."""
-    segment, before, turned = led_segment(ray, depth, links, sensor, context, active, frames)
-    si = interact(frames, pi, segment, mi.RayFlags.All, active)
-    if links:
-        attach_incident_direction(si, before, active & (depth >= 1) & ~turned)
-    return si, before
+@dataclass
+class Segment:
+    """A segment of a path, attached.
+
+    Attributes:
+        ray: Ray3f.
+        before: Point3f, where it comes from; the vertex that it leads to has to see that at its own place.
+        turned: Bool, a Dirac lobe leads it.
+        shift: Vector3f or ``None``, how it follows the vertex before (see `near_motion`).
+    """
+
+    ray: Any
+    before: Any
+    turned: Any
+    shift: Any

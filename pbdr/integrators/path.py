@@ -21,8 +21,9 @@ import mitsuba as mi
 from ..scene.instances import interact
 from ..scene.tangents import ONCE
 from . import path_terms as terms
-from .led_segments import SensorRay, led_vertex
-from .path_state import SceneTraits, initial_state, last_link, link_of
+from .led_segments import Lead, SensorRay
+from .near_motion import change
+from .path_state import SceneTraits, initial_state, last_links, link_of
 from .width_slope import width_slope
 
 
@@ -83,7 +84,9 @@ def trace(
     translucent = step is not None
     context = step.context if translucent else mi.BSDFContext()
     links = traits.links(max_depth) if traits.moving and not primal and not translucent else 0
-    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active, links, δA)
+    chained = links if traits.delta_bsdfs else 0
+    near = traits.near_motion(max_depth) if links > 1 else None
+    s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active, chained, δA)
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
@@ -101,8 +104,9 @@ def trace(
         with dr.resume_grad(when=not primal):
             root = SensorRay(s.ray, ray_tangent) if sensor_moves else None
             if dr.hint(links > 0, mode="scalar"):
-                before = s.links if links > 1 else last_link(s)
-                si, _ = led_vertex(s.pi, s.ray, s.depth, before, root, context, mi.Bool(True), traits.frames)
+                before = s.links if chained > 1 else last_links(s, links)
+                lead = Lead(root, context, traits.frames, near)
+                si, base = lead.vertex(s.pi, s.ray, s.depth, before, mi.Bool(True))
             elif dr.hint(not primal and traits.moving, mode="scalar"):
                 segment, before = terms.attach_entry(s, step.walks)
                 si = s.pi.compute_surface_interaction(segment, ray_flags=mi.RayFlags.All)
@@ -169,7 +173,7 @@ def trace(
             jump = (entry, entering, us)
         ray_next = si.spawn_ray(si.to_world(bs.wo))
         delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta)
-        black = (weight == 0) & (bs.pdf > 0)
+        black = (weight == 0) & (bs.pdf > 0) & terms.on_its_side(si, bs)
         if dr.hint(translucent, mode="scalar"):
             black &= ~entering
             delta &= ~entering
@@ -222,7 +226,10 @@ def trace(
             else:
                 si_next = None
             with dr.resume_grad():
-                wo = terms.scattered_direction(si, ray_next, si_next, traits.moving)
+                p = si.p
+                if dr.hint(near is not None, mode="scalar"):
+                    p = p - change(base) * near.share(pi_next)
+                wo = terms.scattered_direction(si, p, ray_next, si_next, traits.moving)
                 f = bsdf.eval(context, si, wo, active_next)
                 if dr.hint(traits.plastics is not None, mode="scalar"):
                     f += traits.plastics.missing(bsdf, si, wo, active_next)
@@ -237,8 +244,11 @@ def trace(
                     f = dr.select(delta, w_delta, f)
                 Lr_ind = s.L * terms.relative(f)
                 if dr.hint(traits.moving, mode="scalar"):
-                    J = terms.area_jacobian(si.p, si_next.p, si_next.n, traced & si_next.is_valid() & ~delta)
+                    J = terms.area_jacobian(p, si_next.p, si_next.n, traced & si_next.is_valid() & ~delta)
                     Lr_ind *= terms.relative(J)
+                if dr.hint(near is not None, mode="scalar"):
+                    spread = near.spread(pi_next, si_next.n, ray_next.d, change(base))
+                    Lr_ind *= dr.replace_grad(mi.Float(1), dr.select(traced & ~delta, spread, 0))
                 inv_pdf = boost * dr.select(delta, 1, dr.rcp(bs.pdf))
                 Lr_ind += dr.select(black, s.Z * inv_pdf, 0) * dr.replace_grad(mi.Spectrum(0), f)
                 Lo += Lr_ind
@@ -302,7 +312,7 @@ def trace(
             s.opaque |= surface & ~null
 
         # ------------------------- Next vertex -------------------------
-        if dr.hint(links > 1, mode="scalar"):
+        if dr.hint(chained > 1, mode="scalar"):
             s.links = [link_of(s, u1, u2, delta), *s.links[:-1]]
         s.pdf_prev = bs.pdf
         s.delta_prev = delta
@@ -314,6 +324,8 @@ def trace(
             s.pi_before, s.ray_before = s.pi_prev, s.ray_prev
         else:
             s.depth[si.is_valid()] += 1
+            if dr.hint(near is not None and chained == 0, mode="scalar"):
+                s.pi_before, s.ray_before = s.pi_prev, s.ray_prev
         s.active = active_next
         s.pi_prev = s.pi
         s.pi = pi_next

@@ -14,6 +14,7 @@ from ..scene.instances import InstanceFrames, all_shapes, parts
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import turns
 from .led_segments import LONGEST, Link
+from .near_motion import NearMotion
 from .subsurface_step import SubsurfaceStep
 
 
@@ -96,9 +97,10 @@ def link_of(s: PathState, u1: Any, u2: Any, delta: Any) -> Link:
     return Link(mi.Ray3f(s.ray), mi.PreliminaryIntersection3f(s.pi), mi.Float(u1), mi.Point2f(u2), mi.Bool(delta))
 
 
-def last_link(s: PathState) -> list[Link]:
-    """The vertex before the current one, where no Dirac lobe turns."""
-    return [Link(s.ray_prev, s.pi_prev, None, None, None)]
+def last_links(s: PathState, count: int) -> list[Link]:
+    """The one or two vertices before the current one, where there are no Dirac lobes."""
+    both = (s.ray_prev, s.pi_prev), (s.ray_before, s.pi_before)
+    return [Link(ray, pi, None, None, None) for ray, pi in both[:count]]
 
 
 class SceneTraits:
@@ -108,6 +110,7 @@ class SceneTraits:
     """
 
     def __init__(self, scene: Any, sensor_moves: bool = False, forward: bool = False):
+        self.scene = scene
         surface = int(mi.EmitterFlags.Surface)
         varying = int(mi.EmitterFlags.SpatiallyVarying)
         lights = [int(e.flags()) for e in scene.emitters()]
@@ -137,10 +140,16 @@ class SceneTraits:
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
         self.dirac = self.delta_bsdfs or self.null_bsdfs
 
+    def near_motion(self, max_depth: int) -> NearMotion | None:
+        """How vertices follow one another, if any can: the light at the second one comes from further on."""
+        if not self.moving or self.subsurface is not None or 0 <= max_depth < 3:
+            return None
+        return NearMotion(self.scene)
+
     def links(self, max_depth: int) -> int:
         """Number of vertices before the current one that decide how it moves, if something moves."""
         if not self.delta_bsdfs:
-            return 1
+            return 2 if max_depth < 0 or max_depth >= 3 else 1
         return 1 + (LONGEST if max_depth < 0 else max(0, min(LONGEST, max_depth - 1)))
 
     def most_vertices(self, max_depth: int) -> int:

@@ -156,11 +156,20 @@ def attach_emitter_sample(scene: Any, si: Any, ds: Any, weight: Any, sample: Any
     return ds_att, weight
 
 
-def scattered_direction(si: Any, ray_next: Any, si_next: Any, moving: bool) -> Any:
-    """Local direction to the next vertex, attached to the motion of this one."""
+def on_its_side(si: Any, bs: Any) -> Any:
+    """Is a BSDF sample on the side that its lobe reaches?
+
+    Microfacets have samples on the other one, whose weight is zero for every parameter: such a lobe is not black.
+    """
+    same = mi.Frame3f.cos_theta(si.wi) * mi.Frame3f.cos_theta(bs.wo) > 0
+    return same == mi.has_flag(bs.sampled_type, mi.BSDFFlags.Reflection)
+
+
+def scattered_direction(si: Any, p: Any, ray_next: Any, si_next: Any, moving: bool) -> Any:
+    """Local direction to the next vertex, attached to the motion of this one, ``p``."""
     if not moving:
         return si.to_local(ray_next.d)
-    toward = dr.normalize(si_next.p - si.p)
+    toward = dr.normalize(si_next.p - p)
     return si.to_local(dr.replace_grad(ray_next.d, dr.select(si_next.is_valid(), toward, ray_next.d)))
 
 

@@ -6,7 +6,7 @@ At a receiver p with direction ω toward a point e of an outline x(t), c = (e - 
     v = n · [(ẋ - ṗ) / r + ṗ / r_y],
 
 :cite:`li2018differentiable` in solid angle. The last term belongs to each side: the interior
-derivative holds the next vertex, at distance r_y, in place while p moves.
+derivative holds the next vertex, at distance r_y, in place while p moves. What is near follows p (`near_motion`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from .camera_walk import walk
 from .entry_motion import entry_slide
 from .face_slide import FaceSlide
 from .indirect import Indirect
-from .led_segments import LONGEST
 from .render import blocks
 from .sliding_film import first_point
 
@@ -94,12 +93,11 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     skip, share = ctx.rough_vertex(u_stop)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
     held = first_point(ctx.sliding, pos).held if ctx.sliding else None
-    links = 1 + min(LONGEST, ctx.deepest) if ctx.chains_move else 0
-    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held, links)
+    end = walk(ctx.scene, ctx.subsurface, rng, ray, hit, skip, ctx.deepest, True, held, ctx.links)
     first = (end.depth == 0) & ~end.entered
     led = first & ctx.sensor_moves
-    if links:
-        led |= (end.depth >= 1) & end.links[0].delta
+    if ctx.links:
+        led |= (end.depth >= 1) & ctx.may_lead(end)
 
     # A sample of the BSDF says where light matters.
     si = end.pi.compute_surface_interaction(end.ray, mi.RayFlags.All, end.found)
@@ -204,11 +202,14 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
     if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
         dr.eval(edge, si, hit, n, r, value, active)
     held = dr.select(hit.is_valid(), dr.rcp(hit.t), 0)
+    # What is near follows the receiver, but for what that owes to a rough vertex before it.
+    follows = mi.Float(0) if ctx.near is None else ctx.near.share(hit) * held
+    leads = (choice.depth == 0) | choice.links[0].delta if choice.links else mi.Bool(True)
     with dr.resume_grad():
         material = follow(choice.pi, choice.ray, True, ctx.frames)
         line = choice.ray
         if not choice.links:  # else it is part of the slide
-            line = ctx.led(line, choice.depth, [], choice.pos, choice.aperture)
+            line = ctx.led(choice.pi, line, choice.depth, [], choice.pos, choice.aperture)
         p = ctx.receiver_motion(material, si, line)
         if before is not None:
             p = dr.select(before.entered, material.p, p)
@@ -216,12 +217,12 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         speed = dr.dot(n, (x - p) / r)
         if ctx.smooth:
             speed = dr.select(own, -dr.dot(material.n, ω), speed)
-        speed += dr.dot(n, p) * held
-    slide, share = None, n * (held - 1 / r)
+        speed += dr.dot(n, p) * (held - follows)
+    slide, share = None, n * (held - dr.select(leads, follows, 0) - 1 / r)
     if choice.links:
 
         def slide():
-            line = ctx.led(choice.ray, choice.depth, choice.links, choice.pos, choice.aperture)
+            line = ctx.led(choice.pi, choice.ray, choice.depth, choice.links, choice.pos, choice.aperture)
             return dr.dot(share, ctx.receiver_motion(dr.detach(si), si, line))
 
     elif before is not None:

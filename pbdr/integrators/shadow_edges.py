@@ -27,6 +27,8 @@ from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .boundary import EdgeRecord
 from .indirect import Indirect
+from .near_motion import change
+from .near_motion import slide as near_slide
 from .secondary_edges import CURVED, above_horizon
 
 
@@ -132,11 +134,28 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
-        line = ctx.led(line, dr.select(seen, mi.UInt32(0), 1), [], pos, aperture)
+        line = ctx.led(landed, line, dr.select(seen, mi.UInt32(0), 1), [], pos, aperture)
         p = ctx.receiver_motion(follow(landed, away, True, ctx.frames), receiver, line)
         x = edges.motion(edge)
         speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
-    return EdgeRecord(pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed)
+
+    def slide() -> Any:
+        """What the receiver owes to the vertex before it, which it is close to."""
+        with dr.suspend_grad():
+            close = mi.PreliminaryIntersection3f(landed)
+            close.t = end.second.t
+            w = dr.select(end.turned | seen, 0, ctx.near.share(close))
+            before = end.second.compute_surface_interaction(end.to_second, mi.RayFlags.Minimal, active)
+            line = mi.Ray3f(dr.select(skip == 1, ray.o, before.p - end.out), dr.select(skip == 1, ray.d, end.out), time)
+        line = ctx.led(end.second, line, dr.select(skip == 1, mi.UInt32(0), 1), [], pos, aperture)
+        base = ctx.receiver_motion(follow(end.second, end.to_second, active, ctx.frames), before, line)
+        δ = near_slide(change(base) * w, dr.detach(receiver.n), dr.detach(end.first))
+        return dr.select(active, dr.dot(n * (dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p))) - 1 / r), δ), 0)
+
+    return EdgeRecord(
+        pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed,
+        slide=slide if ctx.near is not None and ctx.deepest > 0 else None,
+    )  # fmt: skip
 
 
 def _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p):
@@ -157,6 +176,10 @@ class Approach:
     pi: Any
     weight: Any  # Spectrum
     first: Any  # Vector3f: direction of the first segment
+    second: Any  # PreliminaryIntersection3f: where it ends
+    to_second: Any  # Ray3f
+    out: Any  # Vector3f: direction in which the path goes on from there
+    turned: Any  # Bool: by a Dirac lobe
     left: Any  # UInt32: rough vertices still to be passed
     depth: Any
     going: Any
@@ -178,6 +201,10 @@ def _toward_sensor(scene, rng, ray, pi, skip, limit, mask, active) -> Approach:
         pi=pi,
         weight=mi.Spectrum(1),
         first=mi.Vector3f(0, 0, 1),
+        second=mi.PreliminaryIntersection3f(pi),
+        to_second=mi.Ray3f(ray),
+        out=mi.Vector3f(0, 0, 1),
+        turned=mi.Bool(False),
         left=mi.UInt32(skip),
         depth=mi.UInt32(0),
         going=mi.Bool(active),
@@ -196,9 +223,12 @@ def _toward_sensor(scene, rng, ray, pi, skip, limit, mask, active) -> Approach:
         turn = dr.abs(mi.Frame3f.cos_theta(si.wi) * dr.dot(si.n, out))
         turn /= dr.maximum(dr.abs(dr.dot(si.n, s.ray.d) * mi.Frame3f.cos_theta(bs.wo)), 1e-8)
         s.weight[on] = s.weight * weight * dr.select(delta, 1, turn)
-        s.first[on & (s.depth == 0)] = out
+        begins, second = on & (s.depth == 0), on & (s.depth == 1)
+        s.first[begins] = out
+        s.out[second], s.turned[second] = out, delta
         ray_next = si.spawn_ray(out)
         s.pi[on] = scene.ray_intersect_preliminary(ray_next, coherent=False, reorder=False, active=on)
+        s.second[begins], s.to_second[begins] = s.pi, ray_next
         s.ray[on] = ray_next
         s.left[on & rough] = s.left - 1
         s.depth[on] = s.depth + 1
@@ -212,7 +242,7 @@ def _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active):
     bs, _ = bsdf.sample(ctx.context, si, rng.next_1d(), rng.next_2d(), active)
     delta = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) | (bs.pdf == 0)
     lobe = dr.select(bs.pdf > 0, si.to_world(bs.wo), si.n)
-    query = ctx.receiver_query(si, True, lobe, dr.select(delta, 0, bs.pdf), bsdf)
+    query = ctx.receiver_query(si, ctx.sensor_moves, lobe, dr.select(delta, 0, bs.pdf), bsdf)
     pmf = ctx.edges.tree.pdf(query, leaf, active)
     proposal = curve_proposal(ctx.edges, query.view, leaf, lobe, query.width2)
     t = ctx.edges.parameter(query.view, leaf, edge, proposal.start)

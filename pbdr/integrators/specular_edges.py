@@ -94,7 +94,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         speed = dr.dot(c.n, ctx.edges.motion(edge))
 
     def slide():
-        led = ctx.led(c.ray, c.length, links, c.pos, c.aperture)
+        led = ctx.led(hit, c.ray, c.length, links, c.pos, c.aperture)
         return -dr.dot(c.n, led.o + c.r * led.d)
 
     return EdgeRecord(

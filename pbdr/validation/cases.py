@@ -20,7 +20,7 @@ class Case:
 
     Attributes:
         build: returns the scene dictionary, integrator excluded.
-        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette', 'indirect' or
+        group: 'material', 'light', 'moving' (no silhouette changes), 'silhouette', 'indirect', 'contact' or
             'jump' (inside surfaces).
         step: central-difference step.
         integrator: further parameters of the integrator.
@@ -276,6 +276,7 @@ def shading_normals():
 
 from . import (  # noqa: E402 (they register)
     coat_cases,  # noqa: F401
+    contact_cases,  # noqa: F401
     dirac_cases,  # noqa: F401
     indirect_cases,  # noqa: F401
     jump_cases,  # noqa: F401

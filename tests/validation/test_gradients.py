@@ -7,6 +7,7 @@ import mitsuba as mi
 import numpy as np
 import pytest
 
+from pbdr.integrators.indirect import Indirect
 from pbdr.validation.cases import CASES, camera, diffuse, environment, film, world
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.finite_difference import forward_derivative
@@ -36,6 +37,7 @@ INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
     "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
 ]  # fmt: skip
+CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box"]
 
 
 def check(name, seeds, fd_spp, error, spp=144, **parameters):
@@ -47,9 +49,9 @@ def check(name, seeds, fd_spp, error, spp=144, **parameters):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT)
+@pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT + CONTACT)
 def test_quick(name):
-    spp = 1024 if name == "mirrored_box" else 144
+    spp = 1024 if name == "mirrored_box" else 256 if name in CONTACT else 144
     seeds = 16 if name == "bend_horizon" else 8  # of its differences one in eight lies far out
     off = {"sppp": 0, "sppi": 0} if name in CONTINUOUS + DIRAC else {"sppi": 0} if name in OUTLINES else {}
     report = check(name, seeds, 512, 0.04, spp, **off)
@@ -197,3 +199,23 @@ def test_a_scene_outlives_forward_mode():
         dr.backward(dr.sum(mi.render(scene, move.params, integrator=integrator, seed=3, spp=8), axis=None))
         gradients.append(float(dr.grad(θ)[0]))
     assert gradients[1] == pytest.approx(gradients[0], rel=1e-4)
+
+
+def test_both_indirect_samplers_know_the_same_densities(monkeypatch):
+    """Camera-side and emitter-side samples share paths by the densities of both: queries must be the same."""
+    found = []
+
+    def query(self, *args, **kwargs):
+        q = original(self, *args, **kwargs)
+        found.append((float(dr.min(q.statics)[0]), float(dr.max(q.statics)[0])))
+        return q
+
+    original = Indirect.receiver_query
+    monkeypatch.setattr(Indirect, "receiver_query", query)
+    scene = CASES["round_shadow_constant"].scene()
+    move = Perturbation(mi.traverse(scene), "ball.to_world", "translate_x")
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+    forward_derivative(scene, move, integrator, scene.sensors()[0], 4, 0)
+    assert len(found) >= 2
+    assert all(low == 0 for low, _ in found), found
+    assert len({high for _, high in found[:2]}) == 1, found

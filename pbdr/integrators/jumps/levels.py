@@ -232,6 +232,11 @@ class Levels:
         return any(level.shines for level in self.all)
 
 
+def jumps(shape: Any) -> bool:
+    """Whether something may jump on a shape, where its texture coordinates or what it is seen from move."""
+    return any(True for _ in _of_shape(shape, True))
+
+
 def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     """(key, constructor) of the levels on a shape."""
     axis = ROUND.get(shape.class_name())

@@ -25,6 +25,7 @@ from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
+from ..led_segments import CameraRay, Lead
 from ..path_state import SceneTraits
 from .levels import Levels
 from .search import Crossing, apart_from_edges, choose, find_crossing, find_root, on_both_sides
@@ -46,6 +47,7 @@ class Receiver:
         β: Spectrum, throughput over the density of receiver and film position.
         start, turn: unit Vector3f at right angles; an arc leads from the first toward the second.
         density: Float, of ``start`` over solid angle.
+        links: vertices before the receiver, see `led_segments`.
     """
 
     pos: Any
@@ -57,6 +59,7 @@ class Receiver:
     start: Any
     turn: Any
     density: Any
+    links: list
 
 
 class ArcView:
@@ -91,7 +94,7 @@ def reflected_record(
     """
     with dr.suspend_grad():
         arcs = max(64, int(spp * float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)))
-        receiver, crossing, weight = _search(integrator, scene, camera, levels, film, seed, arcs)
+        receiver, crossing, weight = _search(integrator, scene, camera, levels, film, moves, seed, arcs)
         count = max(64, int(arcs * SHARE))
         rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
         index, pmf, _ = DeviceDistribution(weight).sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
@@ -135,7 +138,7 @@ def reflected_record(
         with dr.suspend_grad():
             y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
             still = mi.SurfaceInteraction3f(y)
-        p = _receiver_motion(camera, r, moves, active)
+        p = _Leading(integrator, scene, camera, moves).receiver(r, active)
         y.wi = dr.replace_grad(y.wi, y.to_local(dr.normalize(p - y.p)))
         # The difference: a normal that is attached itself counts in ``speed``.
         g, g_still = (choose(levels.values(x, root.hit.shape), c.slot) for x in (y, still))
@@ -167,22 +170,27 @@ def _side(view: ArcView, root: Any, c: Crossing, slope: Any, sign: Any, lane: An
     return ray, hit, active & apart_from_edges(hit, ray, lane, active)
 
 
-def _receiver_motion(camera: Any, r: Receiver, moves: bool, active: Any) -> Any:
-    """The receiver, attached: it stays on the ray that leads to it, which moves where it is the sensor's."""
-    line = mi.Ray3f(r.ray)
-    if moves:
-        moved, _ = camera.attached().ray(r.pos, r.ray.time, 0.5, r.aperture)
-        first = r.depth == 0
-        line.o = dr.replace_grad(line.o, dr.select(first, moved.o, line.o))
-        line.d = dr.replace_grad(line.d, dr.select(first, moved.d, line.d))
-    return r.pi.compute_surface_interaction(line, mi.RayFlags.Minimal, active).p
+class _Leading:
+    """How receivers move."""
+
+    def __init__(self, integrator: Any, scene: Any, camera: Any, moves: bool):
+        traits = SceneTraits(scene, moves)
+        self.near = traits.near_motion(integrator.max_depth)
+        self.links = 0 if self.near is None else traits.links(integrator.max_depth)
+        self.frames, self.camera = traits.frames, camera if moves else None
+
+    def receiver(self, r: Receiver, active: Any) -> Any:
+        """It, attached; nothing that jumps follows it (see `near_motion`)."""
+        sensor = None if self.camera is None else CameraRay(self.camera.attached(), r.pos, r.ray.time, r.aperture)
+        lead = Lead(sensor, mi.BSDFContext(), self.frames, self.near)
+        return lead.vertex(r.pi, r.ray, r.depth, r.links, active)[0].p
 
 
 def _length(levels: Levels) -> float:
     return RIM if levels.views() else ARC
 
 
-def _search(integrator, scene, camera, levels, film, seed, count):
+def _search(integrator, scene, camera, levels, film, moves, seed, count):
     """One arc per lane: (`Receiver`, `Crossing`, Float weight)."""
     rng = lane_sampler(seed, count)
     lane = dr.arange(mi.UInt32, count)
@@ -198,7 +206,7 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     hit = integrator.first_hit(scene, ray, True)
     # Those inside translucent objects see nothing from outside.
     step = SceneTraits(scene).subsurface
-    end = walk(scene, step, rng, ray, hit, skip, deepest, True)
+    end = walk(scene, step, rng, ray, hit, skip, deepest, True, links=_Leading(integrator, scene, camera, moves).links)
     if step is not None:
         end.found &= ~end.entered & ~end.pi.compute_surface_interaction(
             end.ray, mi.RayFlags.Minimal, end.found
@@ -227,7 +235,7 @@ def _search(integrator, scene, camera, levels, film, seed, count):
     β = end.β * weight / (count * share * film.pdf(pos))
     receiver = Receiver(
         pos=pos, aperture=aperture, ray=end.ray, pi=end.pi, depth=end.depth, β=β, start=view.start, turn=view.turn,
-        density=density,
+        density=density, links=end.links,
     )  # fmt: skip
     # Where f is 0 it may not be so on the curve.
     bright = dr.max(mi.unpolarized_spectrum(β)) * (dr.max(mi.unpolarized_spectrum(f)) + 0.03 * density)

@@ -1,0 +1,84 @@
+"""Moving things that touch others: from depth 3 on, vertices of a path come as close to one another as one likes."""
+
+from __future__ import annotations
+
+import mitsuba as mi
+
+from .cases import T, camera, case, diffuse, glow, rgb
+from .indirect_cases import LIGHTS, floor
+
+
+def scene(light: str = "constant", sensor: dict | None = None, ground: dict | None = None, **objects: dict) -> dict:
+    seen = sensor or camera(origin=(1, 2.2, 5), fov=30)
+    return {"type": "scene", "sensor": seen, "light": LIGHTS[light](), "floor": floor(ground), **objects}
+
+
+def standing(bsdf: dict | None = None, lift: float = 0.0) -> dict:
+    """A box on the floor."""
+    to_world = T().translate([0, lift - 0.4, 0]).rotate([0, 1, 0], 20).scale(0.6)
+    return {"type": "cube", "to_world": to_world, "bsdf": bsdf or diffuse(0.6, 0.6, 0.5)}
+
+
+def rough_glass() -> dict:
+    return {"type": "roughdielectric", "alpha": 0.3}
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02)
+def box_on_floor():
+    return scene(box=standing())
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02, 5)
+def box_on_floor_deep():
+    return scene(box=standing())
+
+
+@case("contact", "floor.to_world", "translate_y", 0.01)
+def floor_under_box():
+    return scene(box=standing(lift=0.02))
+
+
+@case("contact", "box.vertex_positions", "rotate_y", 2.0)
+def box_turns_under_a_sky():
+    return scene("environment", box=standing(rgb_glossy()))
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02)
+def box_on_floor_by_point():
+    return scene("point", box=standing())
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02)
+def box_on_floor_by_area():
+    return scene("area", box=standing())
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02)
+def glowing_box_on_floor():
+    return scene(box={**standing(), "emitter": glow(0.8, 0.6, 0.4)})
+
+
+@case("contact", "ball.to_world", "translate_x", 0.02)
+def ball_on_floor():
+    return scene(ball={"type": "sphere", "center": [0, -0.5, 0], "radius": 0.5, "bsdf": diffuse(0.6, 0.6, 0.5)})
+
+
+@case("contact", "sensor.to_world", "translate_x", 0.02)
+def camera_before_box():
+    return scene(box=standing())
+
+
+@case("contact", "glass.vertex_positions", "translate_x", 0.02, 4)
+def rough_glass_box():
+    return scene(glass=standing(rough_glass(), 0.3))
+
+
+def rgb_glossy() -> dict:
+    return {"type": "roughconductor", "alpha": 0.4, "specular_reflectance": rgb(0.8, 0.7, 0.6)}
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02)
+def box_on_checkerboard():
+    colours = {"color0": rgb(0.1, 0.1, 0.1), "color1": rgb(0.9, 0.8, 0.7)}
+    ground = {"type": "checkerboard", **colours, "to_uv": mi.ScalarTransform4f().scale([9, 9, 1])}
+    return scene(ground={"type": "diffuse", "reflectance": ground}, box=standing())
