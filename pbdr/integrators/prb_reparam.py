@@ -12,6 +12,7 @@ from ..core.errors import InputError, UnsupportedError
 from ..geometry.boundary_measure import BoundaryMeasure
 from ..sampling.paired import lane_sampler, seeded
 from ..scene.instances import require_no_instances
+from ..scene.lights import lights_move
 from ..scene.sensors import cameras, get_sensor, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import require_no_borders
@@ -112,7 +113,7 @@ class ReparamIntegrator(PathIntegrator):
 
     def _require(self, scene, sensor):
         super()._require(scene, sensor)
-        if SceneTraits(scene).chains_move:
+        if SceneTraits(scene).chains_move or lights_move(scene):
             warn_of_unfollowed_terms(scene)
         if not shapes_move(scene):
             return

@@ -323,16 +323,17 @@ class ReparameterizedPath:
         on_surface = active & mi.has_flag(flags, mi.EmitterFlags.Surface)
         # Visibility is known: start beside the light.
         ray = v.si.spawn_ray_to(ds.p)
-        start = ray.maxt
+        start = dr.select(on_surface, ray.maxt, 0)
         ray.o = dr.fma(ray.d, start, ray.o)
         ray.maxt = dr.largest(mi.Float)
         pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=on_surface)
         attached = mi.Ray3f(ray)
         attached.o, attached.d = dr.replace_grad(ray.o, si.p + e * start), dr.replace_grad(ray.d, e)
-        hit = pi.compute_surface_interaction(attached, ray_flags=mi.RayFlags.All, active=active)
-        value = ds.emitter.eval(hit, active)
+        met = active & (pi.is_valid() | ~on_surface)  # rounding may begin the ray behind the light
+        hit = pi.compute_surface_interaction(attached, ray_flags=mi.RayFlags.All, active=met)
+        value = ds.emitter.eval(hit, met)
         inv_pdf = dr.select(ds.pdf != 0, dr.rcp(ds.pdf), 0)
-        weight = dr.replace_grad(v.em_weight, value * inv_pdf)
+        weight = dr.select(met, dr.replace_grad(v.em_weight, value * inv_pdf), v.em_weight)
         direction = dr.replace_grad(ds.d, e)
         if self.traits.delta_lights:
             delta = v.active_em & ds.delta

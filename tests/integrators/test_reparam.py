@@ -5,13 +5,14 @@ import mitsuba as mi
 import numpy as np
 import pytest
 
+from pbdr.core import errors
 from pbdr.core.errors import UnsupportedError
 from pbdr.geometry.boundary_measure import BoundaryMeasure
 from pbdr.integrators.charts import FilmChart
 from pbdr.integrators.warp import WarpField, WarpSettings
 from pbdr.sampling.paired import lane_sampler, seeded
 from pbdr.scene.sensors import cameras
-from pbdr.validation.cases import CASES, camera, diffuse, world
+from pbdr.validation.cases import CASES, T, camera, diffuse, texture, world
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.finite_difference import forward_derivative
 from pbdr.validation.perturbation import Perturbation
@@ -82,6 +83,26 @@ def test_agrees_with_prb_edge(name):
         means.append(values.mean())
         errors.append(values.std(ddof=1) / np.sqrt(len(values)))
     assert abs(means[0] - means[1]) < 3 * np.hypot(*errors) + 0.03
+
+
+def test_textured_light_that_moves_under_a_sky():
+    """The ray to a sample of the sky is longer than any number; no derivative of the light's texture may come from it."""
+    panel = {"type": "rectangle", "to_world": T().look_at([1, 1.9, 1], [0, -0.3, 0], [0, 1, 0]).scale(0.35)}
+    panel["emitter"] = {"type": "area", "radiance": texture(4, 2, 9)}
+    ground = {"type": "rectangle", "to_world": T().translate([0, -0.5, 0]).rotate([1, 0, 0], -90).scale(3)}
+    scene = mi.load_dict(world(light=panel, floor={**ground, "bsdf": diffuse()}, sensor=camera(origin=(0, 2, 4))))
+    report = gradcheck(
+        scene, "light.to_world", "translate_x", integrator=mi.load_dict({"type": "prb_reparam", "max_depth": 2}),
+        reference=mi.load_dict({"type": "path", "max_depth": 2}), step=0.05, spp=64, fd_spp=1024, seeds=8,
+        required_error=0.04,
+    )  # fmt: skip
+    assert report.passed, report
+
+
+def test_moving_point_lights_are_warned_of():
+    errors._warned.clear()
+    derivative("moving_light_point")
+    assert any("prb_reparam: the shadows of point" in line for line in errors._warned)
 
 
 def test_distance_field_against_differences():

@@ -236,3 +236,11 @@ def test_the_table_says_what_is_wrong_and_why_something_is_refused(tmp_path):
     assert "| diffuse | `c` | uniform | refused [1] |" in text and "1. It \\| cannot be done." in text
     assert "| rgb | `prb_edge` | 3 | 1 | 0 | 1 | 0 | 0 | 1 | 1 |" in text
     assert "`d`" in text.split("## Plain numbers")[1]
+
+
+def test_few_seeds_of_noise_are_no_effect():
+    """Of four seeds the deviation is not known well, and of many pixels one lies far out."""
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        noise = [rng.normal(size=(16, 16, 3)) for _ in range(4)]
+        assert judge_silence(noise, 10.0).verdict == "no effect"

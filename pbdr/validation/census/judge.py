@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from ..statistics import regions_of
 
@@ -19,6 +20,7 @@ PART_BIAS = 0.02  # the same of a quadrant, in units of the whole
 PART_ERRORS = 4.0  # and in standard errors: there are four
 ENOUGH = 24  # seeds from which on a standard error is trusted
 SILENCE = 1e-6  # relative change of the image by one step, below which there is nothing but rounding
+CHANCE = 1e-3  # probability of taking noise for an effect
 FAINT = 1e-3  # the same, where noise hides what there may be
 
 
@@ -126,6 +128,7 @@ def judge_silence(ours: list[np.ndarray], scale: float) -> Judgement:
     if np.abs(mean).max() <= SILENCE:
         return Judgement("no effect", 0.0, 0.0, True)
     error = np.std(ours, 0, ddof=1) / math.sqrt(len(ours)) / scale
-    if (np.abs(mean) > np.maximum(10 * SILENCE, 6 * error)).any():
+    far = stats.t.isf(CHANCE / mean.size, len(ours) - 1)  # for the largest of all entries
+    if (np.abs(mean) > np.maximum(10 * SILENCE, far * error)).any():
         return Judgement("wrong", math.nan, math.nan, True, "The parameter has no effect, but a derivative.")
     return Judgement("no effect", 0.0, float(error.max()), True)

@@ -59,7 +59,7 @@ def register() -> None:
     spot = {"type": "spot", "to_world": aimed(), "cutoff_angle": 22, "beam_width": 15}
     light("spot", lambda: {**spot, "intensity": rgb(30, 25, 20)})
     light("spot textured", lambda: {**spot, "intensity": rgb(30, 25, 20), "texture": bitmap()})
-    day = {"turbidity": 4.0, "albedo": 0.3, "sun_scale": 0.02, "sky_scale": 1.0}
+    day = {"turbidity": 3.6, "albedo": 0.3, "sun_scale": 0.02, "sky_scale": 1.0}
     light(
         "sunsky",
         lambda: {"type": "sunsky", "sun_direction": [0.4, 0.7, 0.5], **_up(), **day},
