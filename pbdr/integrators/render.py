@@ -16,6 +16,7 @@ from ..bsdfs.lobes import Lobes, require_separable
 from ..bsdfs.rough_plastic import require_reached
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
+from ..core.memo import remembered
 from ..scene.attached import others_at_rest
 from ..scene.instances import all_shapes
 from ..scene.leaves import warn_of_unreadable
@@ -174,9 +175,10 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
-        self._require(scene, sensor)
-        with others_at_rest(scene, sensor), settled(scene):
-            return self._forward(scene, sensor, seed, spp)
+        with remembered():
+            self._require(scene, sensor)
+            with others_at_rest(scene, sensor), settled(scene):
+                return self._forward(scene, sensor, seed, spp)
 
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
@@ -201,10 +203,11 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
-        self._require(scene, sensor)
-        warn_of_unreadable(params, self.known)
-        with others_at_rest(scene, sensor):
-            self._backward(scene, sensor, seed, spp, grad_in)
+        with remembered():
+            self._require(scene, sensor)
+            warn_of_unreadable(params, self.known)
+            with others_at_rest(scene, sensor):
+                self._backward(scene, sensor, seed, spp, grad_in)
 
     def _backward(self, scene, sensor, seed, spp, grad_in):
         spp_c = self.samples(self.sppc, spp, sensor, 0)

@@ -7,9 +7,12 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..core.memo import asked_once
+
 PLACES = ("position", "to_world")
 
 
+@asked_once
 def lights_move(scene: Any) -> bool:
     """Whether a point-like light moves: its shadows then move over resting surfaces.
 

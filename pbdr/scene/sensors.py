@@ -8,6 +8,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError
+from ..core.memo import asked_once
 from .viewpoint import Viewpoint
 
 KINDS = {"PerspectiveCamera": "perspective", "ThinLensCamera": "thinlens", "OrthographicCamera": "orthographic"}
@@ -145,6 +146,7 @@ class Camera:
         return self.sensor.sample_ray_differential(time, wavelength, mi.Point2f(uv), aperture)
 
 
+@asked_once
 def sensor_moves(sensor: Any) -> bool:
     """Whether a parameter of the sensor (pose, field of view, lens, ...) is attached to the AD graph."""
     with dr.resume_grad():

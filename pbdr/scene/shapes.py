@@ -7,6 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..core.memo import asked_once
 from .instances import all_shapes, interact, is_attached, is_instance
 
 
@@ -22,6 +23,7 @@ def distance_grids(scene: Any) -> list[Any]:
     return grids
 
 
+@asked_once
 def shapes_move(scene: Any) -> bool:
     """Whether a shape depends on attached parameters."""
     with dr.resume_grad():

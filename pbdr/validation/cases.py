@@ -124,6 +124,30 @@ def environment(size: int = 16) -> dict:
     return {"type": "envmap", "bitmap": mi.Bitmap(data)}
 
 
+LIGHTS: dict[str, Callable[[], dict]] = {
+    "point": lambda: {"type": "point", "position": [1, 4, 1], "intensity": rgb(20, 18, 15)},
+    "directional": lambda: {"type": "directional", "direction": [-0.3, -1, -0.2], "irradiance": rgb(2, 1.8, 1.5)},
+    "spot": lambda: {
+        "type": "spot",
+        "to_world": T().look_at([1, 4, 1], [0, 0, 0], [0, 0, 1]),
+        "cutoff_angle": 50,
+        "intensity": rgb(20, 18, 15),
+    },
+    "area": lambda: {
+        "type": "rectangle",
+        "to_world": T().translate([1, 3, 1]).rotate([1, 0, 0], 90).scale(0.5),
+        "emitter": glow(9, 8, 6),
+    },
+    "constant": lambda: {"type": "constant", "radiance": rgb(0.4, 0.3, 0.5)},
+    "environment": environment,
+}
+
+
+def floor(bsdf: dict | None = None) -> dict:
+    lying = T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(4)
+    return {"type": "rectangle", "to_world": lying, "bsdf": bsdf or diffuse()}
+
+
 # ------------------------------------------------------------------------------ materials
 
 S = "plane.bsdf"

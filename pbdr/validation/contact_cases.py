@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import mitsuba as mi
 
-from .cases import T, camera, case, diffuse, glow, rgb
-from .indirect_cases import LIGHTS, floor
+from .cases import LIGHTS, T, camera, case, diffuse, floor, glow, rgb
 
 
 def scene(light: str = "constant", sensor: dict | None = None, ground: dict | None = None, **objects: dict) -> dict:

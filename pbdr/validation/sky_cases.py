@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .cases import CASES, Case, T, camera, diffuse, environment, glow
-from .indirect_cases import LIGHTS, floor
+from .cases import CASES, LIGHTS, Case, T, camera, diffuse, environment, floor, glow
 
 SUN = [0.5, 0.2, 0.755]  # at 54.5°, between two knots of Mitsuba's table of the sun's brightness
 
