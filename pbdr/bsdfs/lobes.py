@@ -16,7 +16,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..core.errors import UnsupportedError
+from ..core.errors import UnsupportedError, warn_once
 
 LAST = 1 - 2**-20  # random number that chooses the last lobe
 PERTURBING = ("NormalMap", "BumpMap")
@@ -114,6 +114,27 @@ def require_separable(bsdf: Any) -> None:
         )
     for part in parts:
         require_separable(part)
+
+
+def warn_of_absent_lobes(bsdf: Any) -> None:
+    """Say once where a share that has a derivative is exactly 0 or 1 somewhere, beside a Dirac or null lobe.
+
+    Samples never choose the lobe that is not there, and its light is missing from the derivative.
+    """
+    kind, parts = bsdf.class_name(), children(bsdf)
+    name = {"BlendBSDF": "weight", "MaskBSDF": "opacity"}.get(kind)
+    if name is not None and _has(bsdf, mi.BSDFFlags.Delta) and not dr.flag(dr.JitFlag.FreezingScope):
+        with dr.resume_grad():
+            found = [v for _, v in mi.traverse(parts[name]) if dr.is_array_v(v) and dr.grad_enabled(v)]
+        if any(not bool(dr.all((v > 0) & (v < 1), axis=None)) for v in map(dr.detach, found)):
+            warn_once(
+                f"The {name} of a {'mask' if name == 'opacity' else 'blendbsdf'} is exactly 0 or 1 (or beyond) somewhere: no sample"
+                " meets the part that is not there, and what that would show is missing from the derivative. Keep it in"
+                " [0.001, 0.999]."
+            )
+    for part in parts.values():
+        if isinstance(part, mi.BSDF):
+            warn_of_absent_lobes(part)
 
 
 def _attached(bsdf: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..bsdfs.lobes import Lobes, require_separable
+from ..bsdfs.lobes import Lobes, require_separable, warn_of_absent_lobes
 from ..bsdfs.rough_plastic import require_reached
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
@@ -189,6 +189,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             require_reached(materials)
             for bsdf in Lobes(materials).blends:
                 require_separable(bsdf)
+                warn_of_absent_lobes(bsdf)
         require_renderable(scene)
         require_followed(scene, sensor)
 

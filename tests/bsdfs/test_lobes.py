@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pbdr.bsdfs.lobes import Lobes, require_separable
+from pbdr.core import errors
 from pbdr.core.errors import UnsupportedError
+from pbdr.validation.cases import camera, diffuse, plane
 
 COUNT = 1 << 20
 RED = {"type": "rgb", "value": [0.6, 0.3, 0.2]}
@@ -116,3 +118,21 @@ def test_a_mask_inside_a_blend_is_refused():
     params.update()
     with pytest.raises(UnsupportedError, match="around the blendbsdf"):
         require_separable(bsdf)
+
+
+@pytest.mark.parametrize(("value", "warned"), [(1.0, True), (0.0, True), (0.5, False)])
+def test_a_lobe_that_is_not_there_is_warned_of(value, warned):
+    scene = mi.load_dict(
+        {
+            "type": "scene", "sky": {"type": "constant"}, "sensor": camera(),
+            "plane": plane({"type": "mask", "opacity": value, "nested": diffuse()}),
+        }
+    )  # fmt: skip
+    params = mi.traverse(scene)
+    (key,) = [k for k in params.keys() if k.endswith("opacity.value")]
+    dr.enable_grad(params[key])
+    params.update()
+    errors._warned.clear()
+    image = mi.render(scene, params, integrator=mi.load_dict({"type": "prb_edge", "max_depth": 2}), spp=1)
+    dr.backward(dr.sum(image, axis=None))
+    assert any("exactly 0 or 1" in line for line in errors._warned) == warned
