@@ -52,6 +52,7 @@ def trace(
     entered: Any = False,
     first: Any = None,
     δA: Any = None,
+    opaque: Any = None,
 ):
     """Trace one path per lane.
 
@@ -72,6 +73,7 @@ def trace(
         record: a `PathRecord` that keeps the vertices of the path (primal only), or ``None``.
         entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
         first: `sliding_film.FirstPoint`, or ``None``.
+        opaque: Bool, a lobe that is no null lobe came before the first vertex; or ``None``.
         δA: where null lobes decide what is opaque: adjoint of ``valid`` in backward mode, anything in forward mode.
 
     Returns:
@@ -87,6 +89,8 @@ def trace(
     chained = links if traits.delta_bsdfs else 0
     near = traits.near_motion(max_depth) if links > 1 else None
     s = initial_state(mi.Ray3f(dr.detach(ray)), first_hit, L, Z, δL, entered, active, chained, δA)
+    if dr.hint(opaque is not None, mode="scalar"):
+        s.opaque = mi.Bool(opaque)
 
     spreads = translucent and not primal and step.spreads and not traits.moving
     sensor_moves = ray_tangent is not None and not primal
@@ -271,7 +275,7 @@ def trace(
             beyond = partial(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True, first=None, δA=None,
+                ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():

@@ -90,6 +90,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         record=None,
         first=None,
         δA=None,
+        opaque=None,
         keyword=None,
         **_,
     ):
@@ -116,7 +117,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             mi.Bool(active),
             max_depth=self.max_depth,
             rr_depth=self.rr_depth,
-            hide_emitters=self.hide_emitters and segments is None,  # only what the sensor sees
+            # What the sensor sees, through null lobes at most.
+            hide_emitters=self.hide_emitters and (segments is None or (opaque is not None and traits.null_bsdfs)),
+            opaque=opaque,
             traits=traits,
             replay=(not primal) if replay is None else replay,
             L=L,

@@ -30,6 +30,7 @@ class Chain:
         signature: UInt32, hash of shapes and lobes.
         β: Spectrum, product of the lobes' values (not divided by their probability).
         pdf: Float, probability of choosing these lobes and this length.
+        null: Bool, all of them are null lobes.
     """
 
     ray: Any
@@ -38,12 +39,13 @@ class Chain:
     signature: Any
     β: Any
     pdf: Any
+    null: Any
 
 
 def _empty(ray: Any) -> Chain:
     return Chain(
         ray=mi.Ray3f(ray), length=mi.UInt32(0), lobes=mi.UInt32(0), signature=mi.UInt32(0), β=mi.Spectrum(1),
-        pdf=mi.Float(1),
+        pdf=mi.Float(1), null=mi.Bool(True),
     )  # fmt: skip
 
 
@@ -76,6 +78,7 @@ def explore(scene: Any, rng: Any, ray: Any, first_hit: Any, limit: int, active: 
         s.signature[going] = _sign(s.signature, si, bs)
         s.β[going] = s.β * weight * bs.pdf
         s.pdf[going] = s.pdf * bs.pdf
+        s.null[going] = s.null & mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
         s.length[going] = s.length + 1
         s.ray[going] = si.spawn_ray(si.to_world(bs.wo))
         take = going & (rng.next_1d() * mi.Float(s.length) < 1)
@@ -101,6 +104,7 @@ def follow(scene: Any, ray: Any, first_hit: Any, lobes: Any, length: Any, active
         going &= si.is_valid() & mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) & (bs.pdf > 0)
         s.signature[going] = _sign(s.signature, si, bs)
         s.β[going] = s.β * weight * bs.pdf
+        s.null[going] = s.null & mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
         s.length[going] = s.length + 1
         s.ray[going] = si.spawn_ray(si.to_world(bs.wo))
         going &= s.length < length

@@ -51,6 +51,7 @@ class Sight:
     ray: Any  # Ray3f from the last vertex of the chain
     length: Any
     lobes: Any
+    null: Any  # Bool: no lobe of the chain is another
     aperture: Any
     β: Any  # Spectrum: value of the chain, measure of the curve, over the density
     leaf: Any
@@ -80,6 +81,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             first_hit=hit,
             rim_shape=edge.shape,
             segments=mi.UInt32(ctx.integrator.max_depth) - c.length,
+            opaque=~c.null,
         )
         value = L * c.β * sign
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
@@ -285,6 +287,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
         ray=end.ray,
         length=chain.length,
         lobes=chain.lobes,
+        null=chain.null,
         aperture=aperture,
         β=end.β * (measure / density),
         leaf=leaf,

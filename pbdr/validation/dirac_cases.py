@@ -168,3 +168,10 @@ def box_behind_hidden_lamp():
     before = {"type": "rectangle", "to_world": T().translate([0, 0, 2]).scale(1.5), "emitter": glow()}
     box = {"type": "cube", "to_world": T().rotate([1, 1, 0], 30).scale(0.6), "bsdf": diffuse()}
     return with_alpha(ball=box, before=before)
+
+
+@case("indirect", "box.vertex_positions", "translate_x", step=0.02, hide_emitters=True)
+def box_behind_veil_under_hidden_sky():
+    veil = {"type": "rectangle", "to_world": T().translate([0, 0, 1.5]).scale(1.5)}
+    box = {"type": "cube", "to_world": T().rotate([1, 1, 0], 30).scale(0.6), "bsdf": diffuse()}
+    return world(veil={**veil, "bsdf": {"type": "mask", "opacity": 0.5, "nested": diffuse()}}, box=box)

@@ -53,12 +53,14 @@ class FilmSegment:
 
 @dataclass
 class ChainSegment(FilmSegment):
-    """One that is looked at through the Dirac lobes of a `specular_chain.Chain` (its numbers), ``pdf`` its probability."""
+    """One that is looked at through the Dirac lobes of a `specular_chain.Chain` (its numbers), ``pdf`` its probability,
+    ``null``: of null lobes alone."""
 
     lobes: Any
     length: Any
     signature: Any
     pdf: Any
+    null: Any
 
 
 class FilmView:
@@ -87,6 +89,10 @@ class FilmView:
 
     def segments(self, max_depth: int) -> Any:
         """Longest path that begins there, or ``None``."""
+        return None
+
+    def opaque(self) -> Any:
+        """Bool, a lobe that is no null lobe came before, or ``None``."""
         return None
 
     def line(self, t: Any, w: Any, camera: Any, active: Any) -> Any:
@@ -119,6 +125,9 @@ class ChainView(FilmView):
 
     def segments(self, max_depth: int) -> Any:
         return mi.UInt32(max_depth) - self.segment.length
+
+    def opaque(self) -> Any:
+        return ~mi.Bool(self.segment.null)
 
     def line(self, t: Any, w: Any, camera: Any, active: Any) -> Any:
         """It moves with the sensor where nothing has bent it: only masks were passed."""
@@ -184,6 +193,7 @@ def seen_record(
             active,
             first_hit=hit,
             segments=view.segments(integrator.max_depth),
+            opaque=view.opaque(),
         )
         factor = sign * worth
         value = dr.select(active, L * ray_weight * factor, 0)
@@ -259,7 +269,12 @@ def _segments(integrator, scene, camera, levels, seed, count, film, length, chai
         limit = min(LONGEST, integrator.max_depth - 1) if integrator.max_depth > 0 else LONGEST
         chain = explore(scene, rng, ray, integrator.first_hit(scene, ray, active), limit, active)
         segment = ChainSegment(
-            **segment.__dict__, lobes=chain.lobes, length=chain.length, signature=chain.signature, pdf=chain.pdf
+            **segment.__dict__,
+            lobes=chain.lobes,
+            length=chain.length,
+            signature=chain.signature,
+            pdf=chain.pdf,
+            null=chain.null,
         )
         dr.eval(segment)
         view = ChainView(integrator, scene, camera, segment)
