@@ -22,6 +22,7 @@ from .edge_sample import EdgeBounds
 
 FAN = 4
 SLACK = 1e-3  # radians that widen every cone, against rounding
+FLAT = 2e-6  # product of the cosines of both faces, up to which an edge may be a contour
 
 
 @dataclass
@@ -179,7 +180,8 @@ class EdgeTree:
             row = 2 * (node - self._first(self.depth))
             a, b = (dr.gather(mi.Vector4f, self.normals, row + k) for k in range(2))
             edge_on = a.w > 0
-            edge_on |= dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z)) < 0
+            facing = dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z))
+            edge_on |= facing <= FLAT * d2  # with faces that are seen edge-on
             share = 1
         else:
             # The viewpoint p lies in the plane of some face: n · (p - c) = n · (x - c), at most the

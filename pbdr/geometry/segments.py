@@ -21,6 +21,7 @@ SEAM = 0.5  # of an edge where texture coordinates or normals jump
 # From an edge onto a face: share of the face. Radiance varies faster where normals are interpolated, and what it gains
 # on many faces is no jump.
 ONTO_FLAT, ONTO_SMOOTH = 1e-2, 1e-3
+EDGE_ON = 1e-6  # sine of the angle between a face and the view, below which the face is seen edge-on
 
 
 class SegmentSet:
@@ -69,11 +70,21 @@ class SegmentSet:
 
     @staticmethod
     def contour(view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
-        """Does the surface end at the edge, seen from a viewpoint? ``slack``: from any within that distance."""
-        na, nb = dr.cross(p1 - p0, qa - p0), dr.cross(p1 - p0, qb - p0)
+        """Does the surface end at the edge, seen from a viewpoint? ``slack``: from any within that distance.
+
+        A face that is seen exactly edge-on is taken to be hidden: the surface ends at its front edges, those that lie between
+        the viewpoint and the face, if the other face is not edge-on, too. Or to be seen (``view.grazes``): at its other ones.
+        """
+        edge = p1 - p0
+        na, nb = dr.cross(edge, qa - p0), dr.cross(edge, qb - p0)
         to = view.toward(p0)
         ha, hb = dr.dot(to, na), dr.dot(to, nb)
-        contour = ha * hb > 0
+        least = EDGE_ON**2 * dr.squared_norm(to)
+        flat_a, flat_b = (dr.square(h) <= least * dr.squared_norm(n) for h, n in ((ha, na), (hb, nb)))
+        q = dr.select(flat_a, qa, qb) - p0
+        ahead = dr.dot(to, q) * dr.squared_norm(edge) - dr.dot(to, edge) * dr.dot(q, edge)
+        ends = ahead < 0 if view.grazes else ahead > 0
+        contour = dr.select(flat_a | flat_b, (flat_a != flat_b) & ends, ha * hb > 0)
         if slack is not None:
             near = (dr.abs(ha) < slack * dr.norm(na)) | (dr.abs(hb) < slack * dr.norm(nb))
             contour |= near

@@ -56,7 +56,8 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         ds, _ = emitter.sample_direction(it, sample, ~on_surface)
         ps, _ = emitter.sample_position(time, sample, on_surface)
         y = dr.select(on_surface, ps.p, ds.p)
-        view = Viewpoint(dr.select(infinite, mi.Point3f(-ds.d), y), ~infinite)
+        # Rays beside a face that a point-like light sees edge-on pass it.
+        view = Viewpoint(dr.select(infinite, mi.Point3f(-ds.d), y), ~infinite, grazes=True)
 
         # An outline seen from there.
         leaf, pmf = edges.tree.sample(ctx.light_query(view, delta), u_edge, True)

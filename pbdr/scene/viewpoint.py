@@ -16,10 +16,12 @@ class Viewpoint:
     Attributes:
         at: Point3f; where ``finite`` is false, the common direction of all view rays.
         finite: bool or Bool.
+        grazes: a face that is seen exactly edge-on counts as seen, not as hidden.
     """
 
     at: Any
     finite: Any = True
+    grazes: bool = False
 
     def toward(self, p: Any) -> Any:
         """Vector from the viewpoint to ``p`` (not normalized), or the view direction."""

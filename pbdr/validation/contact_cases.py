@@ -1,4 +1,4 @@
-"""Moving things that touch others: from depth 3 on, vertices of a path come as close to one another as one likes."""
+"""Moving things that touch others, where vertices of a path come as close to one another as one likes; faces seen edge-on."""
 
 from __future__ import annotations
 
@@ -81,3 +81,33 @@ def box_on_checkerboard():
     colours = {"color0": rgb(0.1, 0.1, 0.1), "color1": rgb(0.9, 0.8, 0.7)}
     ground = {"type": "checkerboard", **colours, "to_uv": mi.ScalarTransform4f().scale([9, 9, 1])}
     return scene(ground={"type": "diffuse", "reflectance": ground}, box=standing())
+
+
+# ------------------------------------------------------------------------------ faces that are seen exactly edge-on
+
+
+def upright(bsdf: dict, **place: float) -> dict:
+    return {
+        "type": "cube",
+        "to_world": T().translate([place.get("x", 0), place.get("y", 0), 0]).scale(0.5),
+        "bsdf": bsdf,
+    }
+
+
+@case("silhouette", "box.vertex_positions", "translate_x", 0.01, 2)
+def edge_on_orthographic():
+    return {
+        "type": "scene", "light": LIGHTS["constant"](), "box": upright(diffuse()),
+        "sensor": camera("orthographic", to_world=T().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]).scale([2, 2, 1])),
+    }  # fmt: skip
+
+
+@case("silhouette", "sensor.to_world", "translate_x", 0.01, 2)
+def edge_on_perspective():
+    return {"type": "scene", "light": LIGHTS["constant"](), "box": upright(diffuse(), x=0.5), "sensor": camera()}
+
+
+@case("indirect", "box.vertex_positions", "translate_x", 0.02, 2)
+def edge_on_shadow():
+    light = {"type": "directional", "direction": [0, -1, 0], "irradiance": rgb(2, 1.8, 1.5)}
+    return {**scene(box=upright(diffuse(0.2, 0.2, 0.5))), "light": light}
