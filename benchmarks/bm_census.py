@@ -18,7 +18,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--variant", default="llvm_ad_rgb")
     p.add_argument("--integrators", default="prb_edge,prb_reparam", help="comma-separated; also prb, prb_projective")
-    p.add_argument("--only", default="*", help="globs: situation, situation/parameter or situation/parameter/direction")
+    p.add_argument("--only", default="*", help="globs, comma-separated: situation[/parameter[/direction]]")
     p.add_argument("--kinds", default="", help="comma-separated: BSDF, Texture, Emitter, Shape, Sensor, Film, ...")
     p.add_argument("--core", action="store_true", help="only the smaller census")
     p.add_argument("--failed", action="store_true", help="measure again what was wrong, undecided or raised")

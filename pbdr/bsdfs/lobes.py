@@ -17,6 +17,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
+from ..core.recording import recording
 
 LAST = 1 - 2**-20  # random number that chooses the last lobe
 PERTURBING = ("NormalMap", "BumpMap")
@@ -123,7 +124,7 @@ def warn_of_absent_lobes(bsdf: Any) -> None:
     """
     kind, parts = bsdf.class_name(), children(bsdf)
     name = {"BlendBSDF": "weight", "MaskBSDF": "opacity"}.get(kind)
-    if name is not None and _has(bsdf, mi.BSDFFlags.Delta) and not dr.flag(dr.JitFlag.FreezingScope):
+    if name is not None and _has(bsdf, mi.BSDFFlags.Delta) and not recording():
         with dr.resume_grad():
             found = [v for _, v in mi.traverse(parts[name]) if dr.is_array_v(v) and dr.grad_enabled(v)]
         if any(not bool(dr.all((v > 0) & (v < 1), axis=None)) for v in map(dr.detach, found)):

@@ -10,6 +10,11 @@ from typing import Any
 import drjit as dr
 
 
+def recording() -> bool:
+    """Whether a frozen function is being recorded."""
+    return dr.flag(dr.JitFlag.FreezingScope)
+
+
 def freeze(function: Callable) -> Callable:
     """`drjit.freeze`, with the cyclic garbage collector paused during calls.
 

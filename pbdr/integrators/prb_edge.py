@@ -132,6 +132,7 @@ class EdgeIntegrator(PathIntegrator):
         inner, reflected = len(seen_levels(scene, sensor)) > 0, len(reflected_levels(scene, sensor)) > 0
         if not (seen or lights or turned or inner or reflected):
             return
+        self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
         primary = self.samples(self.sppp, spp, sensor, 1)
         if (seen or inner) and primary > 0:
@@ -143,7 +144,7 @@ class EdgeIntegrator(PathIntegrator):
                 if inner:
                     yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
-        if indirect > 0 and self.max_depth != 1:
+        if indirect > 0 and self.max_depth not in (0, 1):
             films: dict = {}  # of each camera, the same in all passes
             for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
                 if seen or lights or turned:

@@ -117,6 +117,7 @@ class ReparamIntegrator(PathIntegrator):
             warn_of_unfollowed_terms(scene)
         if not shapes_move(scene):
             return
+        self.require_warm(scene)
         require_no_borders(scene)
         require_no_instances(scene)
         require_projection(sensor)
@@ -133,7 +134,7 @@ class ReparamIntegrator(PathIntegrator):
         most = MOST_VERTICES // traits.most_vertices(1)
         if not 0 < self.max_depth <= most:
             raise UnsupportedError(
-                f"prb_reparam: geometry derivatives need max_depth <= {most} (a path is kept as a whole); set max_depth"
+                f"prb_reparam: geometry derivatives need 1 <= max_depth <= {most} (a path is kept as a whole); set max_depth"
                 " in the scene."
             )
 

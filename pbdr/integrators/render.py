@@ -17,13 +17,14 @@ from ..bsdfs.rough_plastic import require_reached
 from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..core.memo import remembered
+from ..core.recording import recording
 from ..scene.attached import others_at_rest
 from ..scene.instances import all_shapes
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
 from ..scene.tangents import settled
-from .capabilities import require_alone, require_known, warn_of_lone_normals, warn_of_media
+from .capabilities import plugin_name, require_alone, require_known, warn_of_lone_normals, warn_of_media
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -67,6 +68,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             )
         super().__init__(props)
         self.sppc = props.get("sppc", None)
+        self.seen_scenes: set[int] = set()  # those that gave a derivative
         self.known: set = set()  # groups of attached parameters whose gradients can be read
         self.shares = (1.0, 1.0, 1.0)  # factors on the samples of each term, see `optimization.allocation`
 
@@ -181,7 +183,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         with remembered():
             self._require(scene, sensor)
             with others_at_rest(scene, sensor), settled(scene):
-                return self._forward(scene, sensor, seed, spp)
+                result = self._forward(scene, sensor, seed, spp)
+        self.seen_scenes.add(id(scene))
+        return result
 
     def _require(self, scene, sensor):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
@@ -212,6 +216,19 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             warn_of_unreadable(params, self.known)
             with others_at_rest(scene, sensor):
                 self._backward(scene, sensor, seed, spp, grad_in)
+        self.seen_scenes.add(id(scene))
+
+    def require_warm(self, scene):
+        """Refuse to record what has to be learned of meshes first.
+
+        Raises:
+            UnsupportedError: a function is being frozen, and the scene has given no derivative yet.
+        """
+        if recording() and id(scene) not in self.seen_scenes:
+            raise UnsupportedError(
+                f"dr.freeze: {plugin_name(self)} has not seen the scene yet, and what it has to learn of meshes cannot be"
+                " recorded: call the step once as it is, before the frozen one."
+            )
 
     def _backward(self, scene, sensor, seed, spp, grad_in):
         spp_c = self.samples(self.sppc, spp, sensor, 0)
@@ -260,7 +277,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
                 dr.eval(δo, δd, ray, pos)
                 with dr.resume_grad():
                     along = dr.dot(mi.Vector3f(attached.o), δo) + dr.dot(attached.d, δd)
-                    dr.backward_from(along, flags=dr.ADFlag.ClearInterior)
+                    # Of a scene without shapes nothing depends on the rays.
+                    dr.backward_from(along, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
             del state, δL, ray, weight, pos, sampler
             dr.eval()
 

@@ -13,9 +13,9 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
-from ..core.errors import InputError
 from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
 from ..scene.sensors import get_sensor
+from .arguments import check_arguments
 from .finite_difference import backward_derivative, central_difference, forward_derivative
 from .kinks import means_over_the_step
 from .perturbation import Perturbation
@@ -24,6 +24,7 @@ from .statistics import SIGNIFICANT, Projection, Reference, difference, regions_
 Z_LIMIT = 3.3  # two-sided p = 0.001, for each of five regions
 STEP_LIMIT = 3e-3  # change of the reference, relative, at which its step is halved
 HALVINGS = 6
+CHANGE = 0.3  # of the reference in the last halving, relative, beyond which it is none
 HEAVY = 0.5  # share of the squared deviations in the tail, from which on it is named
 
 
@@ -67,12 +68,17 @@ class GradcheckReport:
     @property
     def significant(self) -> bool:
         """The bias cannot be chance."""
-        return any(abs(z) > Z_LIMIT for z in self.z) or not math.isfinite(self.bias)
+        return (self.converged and any(abs(z) > Z_LIMIT for z in self.z)) or not math.isfinite(self.bias)
+
+    @property
+    def converged(self) -> bool:
+        """The last halving of the step did not change the reference as a whole."""
+        return not abs(self.step_bias) > max(CHANGE, SIGNIFICANT * self.step_error)
 
     @property
     def conclusive(self) -> bool:
-        """The error bar is small enough for the test to mean something."""
-        return self.standard_error <= self.required_error
+        """The error bar is small enough, and the reference good enough, for the test to mean something."""
+        return self.converged and self.standard_error <= self.required_error
 
     @property
     def passed(self) -> bool:
@@ -91,6 +97,11 @@ class GradcheckReport:
         if "reference" in self.images and not self.images["reference"].any():
             notes.append(
                 "The reference is 0 everywhere: the parameter does not change this image, which tells nothing of others."
+            )
+        if not self.converged:
+            notes.append(
+                f"The reference has not converged: from the step {self.step:g} to its half it changes by"
+                f" {100 * abs(self.step_bias):.0f} %. Take a smaller step."
             )
         if self.tail_share > HEAVY:
             notes.append(
@@ -151,11 +162,13 @@ def gradcheck(
     several times less noisy than with ``independent``.
 
     Raises:
-        InputError: unknown key or direction, or fewer than 4 seeds.
+        InputError: unknown key or direction, fewer than 4 seeds, or what `arguments.check_arguments` refuses.
         UnsupportedError: an integrator of pbdr has no right derivative of the parameter.
     """
-    if seeds < 4:
-        raise InputError(f"gradcheck needs at least 4 seeds for error bars, got {seeds}.")
+    counts = {"spp": spp, "fd_spp": fd_spp, "seeds": seeds}
+    check_arguments(
+        scene, key, direction, {"integrator": integrator, "reference": reference}, step, counts, required_error
+    )
     integrator = integrator or scene.integrator()
     reference = reference or integrator
     sensor = get_sensor(scene, sensor)

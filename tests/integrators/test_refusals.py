@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pbdr.core import errors
+from pbdr.core.recording import freeze
 from pbdr.integrators.capabilities import Capabilities, refusal, require_unbiased
 from pbdr.scene.attached import alive, attached, parameter
-from pbdr.validation.cases import camera, film
+from pbdr.validation.cases import CASES, camera, film
 
 T = mi.ScalarTransform4f
 BALL = {"type": "sphere", "radius": 0.7}
@@ -370,3 +371,28 @@ def test_what_is_alive_and_attached_is_found():
         found = attached(scene, sensor)
         assert not attached(scene, sensor, suspended=False)
     assert [p.key for p in found] == ["shape.bsdf.reflectance.value", "to_world"]
+
+
+def test_a_step_is_frozen_after_one_as_it_is():
+    """What is learned of meshes cannot be recorded."""
+    scene = CASES["shadow_area"].scene()
+    params = mi.traverse(scene)
+    key = "box.vertex_positions"
+    params.keep([key])
+    dr.enable_grad(params[key])
+    params.update()
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+
+    def step(params, seed):
+        loss = dr.mean(mi.render(scene, params, integrator=integrator, spp=4, seed=seed), axis=None)
+        dr.backward(loss)
+        return dr.detach(loss)
+
+    frozen = freeze(step)
+    with pytest.raises(RuntimeError) as raised:
+        frozen(params, mi.UInt32(0))
+    assert "call the step once as it is" in str(raised.value.__cause__)
+    step(params, mi.UInt32(0))
+    dr.set_grad(params[key], 0)
+    frozen(params, mi.UInt32(1))
+    assert dr.any(dr.grad(params[key]) != 0)

@@ -34,9 +34,15 @@ class Row:
 
 
 def matches(name: str, only: str) -> bool:
-    """Whether the name of a row matches the glob ``situation/key/direction``, whose last parts may be missing."""
-    globs = [*only.split("/"), "*", "*"][:3]
-    return all(fnmatch.fnmatchcase(part, glob) for part, glob in zip(name.split("/"), globs, strict=False))
+    """Whether the name of a row matches a glob ``situation/key/direction``, whose last parts may be missing.
+
+    Args:
+        only: such globs, separated by commas.
+    """
+    for globs in ([*one.split("/"), "*", "*"][:3] for one in only.split(",")):
+        if all(fnmatch.fnmatchcase(part, glob) for part, glob in zip(name.split("/"), globs, strict=False)):
+            return True
+    return False
 
 
 def list_rows(situation: Situation, params: Any) -> list[Row]:
