@@ -11,6 +11,7 @@ that P is put together from their parts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import drjit as dr
@@ -96,25 +97,29 @@ def _has(bsdf: Any, flag: Any) -> bool:
     return mi.has_flag(bsdf.flags(), flag)
 
 
-def require_separable(bsdf: Any) -> None:
+def require_separable(bsdf: Any, keys: Sequence[str] = ()) -> None:
     """Refuse a mixture whose Dirac lobes `Lobes` cannot tell apart.
+
+    Args:
+        keys: names of the parameters of ``bsdf`` that are attached, for the message.
 
     Raises:
         UnsupportedError: names the plugins, and how to nest them instead.
     """
     kind, parts = bsdf.class_name(), [p for p in children(bsdf).values() if isinstance(p, mi.BSDF)]
+    of = f"Parameter '{keys[0]}': " if keys else ""
     if kind in PERTURBING and any(contains(p, ("BlendBSDF",)) and contains(p, DECIDING) for p in parts):
         raise UnsupportedError(
-            f"a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
+            f"{of}a blendbsdf with a smooth dielectric or plastic inside a {kind.lower()} has no derivative: put the"
             f" {kind.lower()} inside the blendbsdf instead, around each part."
         )
     if kind == "BlendBSDF" and any(contains(p, ("MaskBSDF",)) and _attached(p) for p in parts):
         raise UnsupportedError(
-            "the parameters of a mask inside a blendbsdf have no right derivative, Mitsuba divides by its opacity twice: put"
+            f"{of}the parameters of a mask inside a blendbsdf have no right derivative, Mitsuba divides by its opacity twice: put"
             " the mask around the blendbsdf, or detach them."
         )
     for part in parts:
-        require_separable(part)
+        require_separable(part, keys)
 
 
 def warn_of_absent_lobes(bsdf: Any) -> None:

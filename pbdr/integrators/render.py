@@ -195,7 +195,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
             require_reached(materials)
             for bsdf in Lobes(materials).blends:
-                require_separable(bsdf)
+                require_separable(bsdf, [p.key for p in found if bsdf is p.node or bsdf in p.above])
                 warn_of_absent_lobes(bsdf)
         require_renderable(scene)
         require_followed(scene, sensor)

@@ -13,6 +13,7 @@ import numpy as np
 from ..core.errors import InputError, near_matches
 from .names import ADDRESS, MERGED
 
+MOST = 12  # names in a message
 POSITIONS = "vertex_positions"  # 3.10 renames it
 
 
@@ -28,9 +29,19 @@ def find_keys(params: Any, pattern: str) -> list[str]:
         names = [k for k in names if not ADDRESS.match(k)]  # which nobody could use in another run
         raise InputError(
             f"The scene has no parameter '{pattern}'.{near_matches(pattern, names)}{_lost_names(params)}"
-            f" It has: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
+            f" It has: {', '.join(_tellingly(params, names)[:MOST])}{' ...' if len(names) > MOST else ''}"
         )
     return found
+
+
+def _tellingly(params: Any, names: list[str]) -> list[str]:
+    """Those of shapes, materials and lights first."""
+
+    def is_of_sensor(key: str) -> bool:
+        entry = getattr(params, "properties", {}).get(key)
+        return "." not in key or (entry is not None and isinstance(entry[2], mi.Sensor | mi.Film))
+
+    return sorted(names, key=is_of_sensor)
 
 
 def _lost_names(params: Any) -> str:
@@ -72,6 +83,11 @@ def require_differentiable(params: Any, key: str) -> Any:
     kind = type(value).__name__
     if "Transform" in kind:
         return value
+    if kind in ("float", "int"):
+        raise InputError(
+            f"Parameter '{key}' ({kind}) is not differentiable: Mitsuba keeps a plain number there, which no AD graph reaches."
+            " Compare renders of a few values."
+        )
     remedy = (
         ' It is an 8-bit map: load it with format="variant" in the scene'
         ' (<string name="format" value="variant"/>), and raw="true" for roughness.'

@@ -9,6 +9,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.errors import InputError
+from ..scene.keys import find_keys
 
 LEAST_SEEDS = 4
 
@@ -29,6 +30,7 @@ def check_arguments(
         raise InputError(f"gradcheck needs a scene that is loaded (mi.load_dict, pbdr.load_file), got {_what(scene)}.")
     if not isinstance(key, str):
         raise InputError(f"gradcheck: 'key' is the name of one parameter (see mi.traverse(scene)), got {_what(key)}.")
+    find_keys(mi.traverse(scene), key)
     for name, value in integrators.items():
         if value is None and name == "integrator" and scene.integrator() is None:
             raise InputError("gradcheck: the scene has no integrator; pass one, mi.load_dict({'type': 'prb_edge'}).")
