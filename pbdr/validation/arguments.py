@@ -20,7 +20,7 @@ def check_arguments(
     """Refuse what cannot be meant.
 
     Args:
-        integrators: by the names of their arguments; ``None`` stands for that of the scene.
+        integrators: by the names of their arguments; ``None``: not given.
         counts: numbers that must be whole and positive.
 
     Raises:
@@ -32,8 +32,6 @@ def check_arguments(
         raise InputError(f"gradcheck: 'key' is the name of one parameter (see mi.traverse(scene)), got {_what(key)}.")
     find_keys(mi.traverse(scene), key)
     for name, value in integrators.items():
-        if value is None and name == "integrator" and scene.integrator() is None:
-            raise InputError("gradcheck: the scene has no integrator; pass one, mi.load_dict({'type': 'prb_edge'}).")
         if value is not None and not isinstance(value, mi.Integrator):
             raise InputError(
                 f"gradcheck: '{name}' is a loaded plugin, mi.load_dict({{'type': ...}}), got {_what(value)}."

@@ -13,6 +13,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.errors import InputError
 from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
 from ..scene.sensors import get_sensor
 from .arguments import check_arguments
@@ -170,10 +171,12 @@ def gradcheck(
         scene, key, direction, {"integrator": integrator, "reference": reference}, step, counts, required_error
     )
     integrator = integrator or scene.integrator()
-    reference = reference or integrator
     sensor = get_sensor(scene, sensor)
     params = mi.traverse(scene)
     move = Perturbation(params, key, direction)
+    if integrator is None:
+        raise InputError("gradcheck: the scene has no integrator; pass one, mi.load_dict({'type': 'prb_edge'}).")
+    reference = reference or integrator
     if is_of_pbdr(integrator):  # of others the bias is what is asked for
         require_unbiased(integrator, move.key, params)
     try:
