@@ -14,12 +14,15 @@ import drjit as dr
 import mitsuba as mi
 
 UNIT = 2.0**-24
+CURVED = 1e-5  # angle between an outline that slides over a surface and the ray beside it
+NEAR_SLIT = 16  # heights of spawned rays, within which what is behind an outline is looked at
 # Least distance between an outline and the rays beside it, in units of u times the largest coordinate: from 2 on most
 # rays find their side, from 4 on all but one of 300, from 8 on all (cubes and spheres up to 10⁴ from the origin,
 # or from the sensor, or both).
 APART = 8
 # The ray that asks what hides an outline leaves it by this much, since other surfaces may touch it there.
 LEAVE = 16
+PAST = 2.0  # heights of a slit, past which a ray is beside it
 STRIP = 2.0  # heights of spawned rays: enough for angles of 27° and more between the faces of a transmitting object
 
 
@@ -52,6 +55,31 @@ def nearer(edge: Any, ray: Any, hit: Any, margin: float) -> Any:
 def spawn_height(p: Any) -> Any:
     """Height above, or depth below, a surface at which Mitsuba's spawned rays start."""
     return mi.math.RayEpsilon * (1 + extent(p))
+
+
+def above_horizon(si: Any, edge: Any, r: Any) -> Any:
+    """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?
+
+    Args:
+        r: distance between both.
+    """
+    beside = dr.maximum(dr.maximum(CURVED * r, 2e-6 * extent(edge.p)), edge.vague)
+    return dr.abs_dot(si.n, edge.p - si.p) > spawn_height(si.p) + 2 * beside
+
+
+def past_a_slit(edge: Any, ray: Any, hit: Any, active: Any) -> tuple[Any, Any]:
+    """(Bool, Float): has the ray beside a contour met a surface so close behind it that rays which leave that surface begin
+    beyond the outline? And how far from the outline a ray does not.
+
+    To such rays both surfaces touch. There is no shadow in the slit, so it must be dark for no one.
+    """
+    far = dr.norm(edge.p - ray(hit.t))
+    close = active & hit.is_valid() & ~edge.beside(hit) & (mi.Bool(edge.contour) | edge.curved)
+    close &= far < NEAR_SLIT * spawn_height(edge.p)
+    si = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, close)
+    height = dr.abs_dot(si.n, edge.p - si.p)
+    close &= ~above_horizon(si, edge, far) & (height > apart(edge, ray.o))
+    return close, PAST * height
 
 
 def transmits(scene: Any) -> bool:

@@ -15,7 +15,7 @@ from functools import partial
 import drjit as dr
 import mitsuba as mi
 
-from ..geometry.rounding import apart, nearer, past_the_rim, transmits
+from ..geometry.rounding import apart, nearer, past_a_slit, past_the_rim, transmits
 from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
@@ -103,6 +103,12 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
             side = dr.select(edge.contour, side, camera.project(edge.p + across, lens)[0])
         ray, ray_weight = camera.ray(side, time, wavelength, aperture)
         hit = integrator.first_hit(scene, ray, active)
+        # Past a slit that is none for rays.
+        closed, reach = past_a_slit(edge, ray, hit, active)
+        reach = dr.maximum(offset, reach * scale)
+        past, _ = camera.ray(pos - normal * (sign * reach / length), time, wavelength, aperture)
+        ray.o, ray.d = dr.select(closed, past.o, ray.o), dr.select(closed, past.d, ray.d)
+        hit = dr.select(closed, integrator.first_hit(scene, ray, closed), hit)
         before = nearer(edge, ray, hit, NEARER)
         blocked = partial(integrator.blocks, scene)
         active = edge.in_view(blocked, ray, edge.beside(hit), before, lane, active)

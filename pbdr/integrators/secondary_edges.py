@@ -19,7 +19,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
-from ..geometry.rounding import apart, extent, nearer, past_the_rim, spawn_height, transmits
+from ..geometry.rounding import CURVED, above_horizon, apart, extent, nearer, past_a_slit, past_the_rim, transmits
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.shapes import follow
@@ -34,7 +34,7 @@ from .render import blocks
 from .sliding_film import first_point
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
-OFFSET, CURVED = 3e-6, 1e-5
+OFFSET = 3e-6
 
 
 @dataclass
@@ -244,12 +244,6 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
     )
 
 
-def above_horizon(si: Any, edge: Any, r: Any) -> Any:
-    """Is an outline above the plane in which rays leave a receiver, by more than the two sides are apart?"""
-    beside = dr.maximum(dr.maximum(CURVED * r, 2e-6 * extent(edge.p)), edge.vague)
-    return dr.abs_dot(si.n, edge.p - si.p) > spawn_height(si.p) + 2 * beside
-
-
 def beside_outline(
     scene: Any, edge: Any, ray: Any, n: Any, r: Any, sign: Any, lane: Any, active: Any, aimed: Any = False
 ):
@@ -274,6 +268,11 @@ def beside_outline(
         side = dr.select(mi.Bool(edge.contour) | edge.curved, side, face)
     ray.d = dr.select(aimed, ray.d, dr.normalize(edge.p + side - ray.o))
     hit = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
+    closed, reach = past_a_slit(edge, ray, hit, active & ~mi.Bool(aimed))
+    past = edge.p + n * (-sign * dr.maximum(distance, reach))
+    ray.d = dr.select(closed, dr.normalize(past - ray.o), ray.d)
+    again = scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=closed)
+    hit = dr.select(closed, again, hit)
     own = edge.beside(hit)
     before = nearer(edge, ray, hit, 1e-4)
     blocked = partial(blocks, scene)

@@ -19,7 +19,7 @@ import mitsuba as mi
 from ..bssrdfs.names import MARK
 from ..geometry.curve_sampling import curve_proposal
 from ..geometry.edge_sample import GAP
-from ..geometry.rounding import extent
+from ..geometry.rounding import CURVED, above_horizon, extent
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
 from ..scene.shapes import follow
@@ -29,7 +29,6 @@ from .boundary import EdgeRecord
 from .indirect import Indirect
 from .near_motion import change
 from .near_motion import slide as near_slide
-from .secondary_edges import CURVED, above_horizon
 
 
 def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:

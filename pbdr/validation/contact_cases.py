@@ -52,6 +52,12 @@ def box_on_floor_by_area():
     return scene("area", box=standing())
 
 
+@case("contact", "box.vertex_positions", "translate_x", 0.02, 2)
+def box_nearly_on_floor():
+    """Rays that leave the floor begin above the box's lower face."""
+    return scene("area", box=standing(lift=1e-4))
+
+
 @case("contact", "box.vertex_positions", "translate_x", 0.02)
 def glowing_box_on_floor():
     return scene(box={**standing(), "emitter": glow(0.8, 0.6, 0.4)})

@@ -38,7 +38,7 @@ INDIRECT = [
     "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
     "box_behind_veil_under_hidden_sky",
 ]  # fmt: skip
-CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box"]
+CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor"]
 EDGE_ON = ["edge_on_orthographic", "edge_on_perspective", "edge_on_shadow"]
 
 
