@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
@@ -12,7 +13,7 @@ from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter, attached, parameter
 from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
-from ..scene.shapes import shapes_move
+from ..scene.shapes import distance_grids, shapes_move
 from .jumps.levels import Levels
 from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
@@ -311,6 +312,13 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    with dr.resume_grad():
+        grids = any(dr.grad_enabled(g) for g in distance_grids(scene))
+    if grids:
+        warn_once(
+            "prb_reparam: the shading normals of an sdfgrid do not follow its grid in Mitsuba 3.9.1: outlines and positions are"
+            " differentiated, how the surface is shaded is not. A grid that moves as a whole loses little, single values a third."
         )
     curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
     if curve is not None:
