@@ -19,6 +19,7 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError, warn_once
 from ..core.recording import recording
+from ..scene.contents import contents
 
 LAST = 1 - 2**-20  # random number that chooses the last lobe
 PERTURBING = ("NormalMap", "BumpMap")
@@ -30,21 +31,9 @@ DECIDING = (
 )  # leaves with several lobes, of which one is a Dirac lobe
 
 
-class _Children(mi.TraversalCallback):
-    def __init__(self):
-        super().__init__()
-        self.objects: dict[str, Any] = {}
-
-    def put(self, name, value, *_):
-        if isinstance(value, mi.Object):
-            self.objects[name] = value
-
-
 def children(thing: Any) -> dict[str, Any]:
-    """The plugins that ``thing`` (a plugin) contains, by the names that `mi.traverse` gives them."""
-    found = _Children()
-    thing.traverse(found)
-    return found.objects
+    """The plugins that ``thing`` contains, by name."""
+    return dict(contents(thing))
 
 
 def contains(bsdf: Any, kinds: tuple[str, ...]) -> bool:

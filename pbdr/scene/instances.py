@@ -16,6 +16,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.errors import UnsupportedError
+from .contents import contents
 from .tangents import tangents_only
 
 
@@ -64,31 +65,14 @@ def moves(shape: Any) -> bool:
     return shape.parameters_grad_enabled() or (is_instance(shape) and is_attached(shape))
 
 
-def _children(owner: Any) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-
-    class Children(mi.TraversalCallback):
-        def put_object(self, name, value, flags):
-            if isinstance(value, mi.Shape):
-                found.append((name, value))
-
-        def put_value(self, name, value, flags):
-            pass
-
-        def put(self, name, value, *_):
-            self.put_object(name, value, None)
-
-    callback = Children()  # keeps the callback alive during the traversal
-    owner.traverse(callback)
-    return found
-
-
 def groups(scene: Any) -> dict[str, list[Any]]:
     """The shapes of each group, by its name; ``{}`` without instances."""
     if not any(is_instance(s) for s in scene.shapes()):
         return {}
-    shapes = (s for _, s in _children(scene))
-    return {s.id(): [child for _, child in _children(s)] for s in shapes if s.class_name() == "ShapeGroupPlugin"}
+    shapes = (s for _, s in contents(scene, mi.Shape))
+    return {
+        s.id(): [child for _, child in contents(s, mi.Shape)] for s in shapes if s.class_name() == "ShapeGroupPlugin"
+    }
 
 
 def parts(scene: Any) -> list[Part]:

@@ -9,6 +9,7 @@ import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError
 from ..core.memo import asked_once
+from .contents import contents
 from .viewpoint import Viewpoint
 
 KINDS = {"PerspectiveCamera": "perspective", "ThinLensCamera": "thinlens", "OrthographicCamera": "orthographic"}
@@ -158,22 +159,7 @@ def sensor_children(sensor: Any) -> list[Any]:
     """The sensors of a ``batch`` in film order; ``[sensor]`` for any other."""
     if sensor.class_name() != "BatchSensor":
         return [sensor]
-    found: list[Any] = []
-
-    class Children(mi.TraversalCallback):
-        def put_object(self, name, value, flags):
-            if isinstance(value, mi.Sensor):
-                found.append(value)
-
-        def put_value(self, name, value, flags):
-            pass
-
-        def put(self, name, value, *_):
-            self.put_object(name, value, None)
-
-    callback = Children()  # keeps the callback alive during the traversal
-    sensor.traverse(callback)
-    return found
+    return [child for _, child in contents(sensor, mi.Sensor)]
 
 
 def cameras(sensor: Any) -> list[Camera]:

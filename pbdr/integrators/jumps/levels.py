@@ -15,6 +15,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ...scene.contents import contents
+
 BITMAP = "BitmapTexture"
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
 GRID = (
@@ -54,26 +56,6 @@ class Level:
     refused: str = ""
     rank: int = 0
     slot: int = 0
-
-
-def children(node: Any) -> list[tuple[str, Any]]:
-    """(name, object) of the plugins right below ``node``."""
-    found: list[tuple[str, Any]] = []
-
-    class Children(mi.TraversalCallback):
-        def put_object(self, name, value, flags):
-            if isinstance(value, mi.Object):
-                found.append((name, value))
-
-        def put_value(self, name, value, flags):
-            pass
-
-        def put(self, name, value, *_):
-            self.put_object(name, value, None)
-
-    callback = Children()  # keeps the callback alive during the traversal
-    node.traverse(callback)
-    return found
 
 
 def is_nearest(texture: Any) -> bool:
@@ -268,7 +250,7 @@ def _of_node(
         if size is not None:
             yield ("lattice", node.ptr, light, rank), lambda: Level(lattice(node, size, 0), 2, shines=light, rank=rank)
         return
-    below = dict(children(node))
+    below = dict(contents(node))
     if kind in ("BumpMap", "NormalMap"):
         yield from _of_normals(node, below, two_sided, rank)
     if kind == "GridVolume" and _is_nearest_grid(node):
