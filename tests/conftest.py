@@ -22,6 +22,15 @@ def release_memory():
     dr.flush_malloc_cache()
 
 
+@pytest.fixture
+def collector_off():
+    """Mitsuba ends the process if a plugin of another test is freed while kernels are recorded."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 MESSAGES = pytest.StashKey[dict]()
 
 

@@ -1,7 +1,5 @@
 """What pbdr adds to the derivatives of a rough plastic, against differences of Mitsuba's BSDF and against finer integrals."""
 
-import gc
-
 import drjit as dr
 import mitsuba as mi
 import numpy as np
@@ -207,15 +205,6 @@ def test_reparameterized_paths_have_it():
     error = np.hypot(*(np.std(m, 0, ddof=1) / np.sqrt(6) for m in means))
     assert (np.abs(edge - reparam) < 4 * error).all(), (edge, reparam, error)
     assert (error < 0.04 * np.abs(edge)).all(), (edge, error)
-
-
-@pytest.fixture
-def collector_off():
-    """Mitsuba ends the process if a plugin of another test is freed while kernels are recorded."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def test_frozen_step(collector_off):

@@ -111,7 +111,7 @@ def test_moving_the_camera_is_moving_the_scene_back():
     assert error < 0.02 * abs(np.mean(moved[1]))
 
 
-def test_frozen_step_gives_the_same_gradient():
+def test_frozen_step_gives_the_same_gradient(collector_off):
     scene = mi.load_dict(
         world(
             shape={**mesh_file(8, seam=False), "bsdf": diffuse()},
