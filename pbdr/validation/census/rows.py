@@ -105,10 +105,12 @@ def is_plain(value: Any) -> bool:
 
 def natural_step(key: str, value: Any, direction: str) -> float:
     """Half width of the central differences to begin with: 8 % of the largest number, or of the stage's unit (a fifth of a
-    pixel); of one entry, which does less, twice that."""
+    pixel); of one entry, which does less, twice that. Nodes of a spectrum stay in order."""
     wide = 0.16 if direction == ONE else 0.08
     if is_transform(value) or is_positions(key):
         return wide
+    if key.endswith("wavelengths"):
+        return 0.2 * float(np.diff(np.ravel(np.array(value))).min())
     return wide * max(float(np.abs(np.array(value)).max()), 0.1)
 
 
