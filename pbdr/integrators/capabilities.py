@@ -13,7 +13,7 @@ from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter, attached, parameter
 from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
-from ..scene.shapes import distance_grids, shapes_move
+from ..scene.shapes import distance_grids, has_rim, shapes_move
 from .jumps.levels import Levels
 from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
@@ -260,7 +260,9 @@ def warn_of_lone_normals(found: list[Parameter]) -> None:
         found: the attached parameters.
     """
     moving = {id(p.node) for p in found if is_positions(p.key)}
-    lone = next((p for p in found if p.name == "vertex_normals" and id(p.node) not in moving), None)
+    lone = next(
+        (p for p in found if p.name == "vertex_normals" and id(p.node) not in moving and not has_rim(p.node)), None
+    )
     if lone is not None:
         warn_once(
             f"Parameter '{lone.key}': where shading normals turn away from the viewer or from a light the surface is black, and"
@@ -332,6 +334,6 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
     ):
         warn_once(
             "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, bump and normal"
-            " maps that turn normals over) are followed only where all around moves alike: the derivative may be wrong."
-            " prb_edge samples them."
+            " maps that turn normals over, normals of vertices that do on meshes of few faces) are followed only where all"
+            " around moves alike: the derivative may be wrong. prb_edge samples them."
         )

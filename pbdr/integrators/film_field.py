@@ -8,7 +8,9 @@ of the film. They are drawn evenly and without regard to the samples that will u
 is that of the weights alone, without the score of a density, which is half of the variance where rays are drawn
 around each sample (`warp`, whose notation this is). k ends one pixel away, and there is one point in each cell of a
 grid: a few cells are all that count. C makes boundaries fade before k does. Each point speaks for several boundaries
-near to what it hits: an edge of the triangle, and the contour further on; outline, end and opposite end of a cylinder.
+near to what it hits: an edge of the triangle, and the contour further on; outline, end and opposite end of a cylinder;
+and that of what is seen just across the first of them. Without the last, a sliver of a thing that looks out behind an
+outline is missed where no point lies in it, and its own outline then moves with the other one.
 """
 
 from __future__ import annotations
@@ -33,7 +35,29 @@ SPREAD = 0.5  # width of the kernel √(1/κ), pixels
 CAP = 2.0  # C
 WAY = 4.0  # pixels to a boundary up to which a point moves there
 TANGENT = 0.1  # ε: less, and where outlines are bent what turns beside them slides
+BEYOND = 0.02  # pixels beyond a boundary, from where what it covers is seen
 WEAK = 0.1  # least y of creases of fine meshes, where almost nothing jumps: their outlines come first
+
+
+@dataclass
+class Sight:
+    """What film positions see, one lane each.
+
+    Attributes:
+        chart: of the positions.
+        row: of `row_type`, the hit moved onto a boundary.
+        beside: Point2f, that boundary on the film, and ``n`` across it.
+        y: Float, what is left of the way there.
+        met: Bool, there is one; ``further``: it is the contour ahead.
+    """
+
+    chart: Any
+    row: Any
+    beside: Any
+    n: Any
+    y: Any
+    met: Any
+    further: Any
 
 
 @dataclass
@@ -69,6 +93,7 @@ class FilmField(Field):
         self.low, self.size = mi.Point2f(low), size
         self.spp, self.looks = spp, measure.most_boundaries
         self.side = SIDES[spp >= MANY]
+        self.camera = camera
         self.reach = 2 * self.side + 1  # cells across the kernel
         self.across, self.down = ((n + 2) * self.side for n in size)  # with a ring of pixels
         self.count = self.across * self.down * -(-spp // SHARED)
@@ -76,12 +101,18 @@ class FilmField(Field):
         index, look = lane % self.count, lane // self.count
         cell = mi.Vector2f(mi.Float(index % self.across), mi.Float(index // self.across % self.down))
         jitter = seeded(stream ^ 0x68E31DA4, index).next_2d()
-        points = low - 1 + (cell + jitter) / self.side
-        time = mi.Float(camera.sensor.shutter_open())
-        wavelength = mi.Float(0.5) if mi.is_spectral else 0
-        more = (time, wavelength, mi.Point2f(0.5), mi.Vector2f(0))
-        self.chart = FilmChart(camera, points, *more, mi.Float(SPREAD**-2))
-        self._look(look)
+        points = mi.Point2f(low - 1 + (cell + jitter) / self.side)
+        near = self._look(points, look)
+        beyond = self._look(self._beyond(points, near), mi.UInt32(0))
+        self.sights = (near, beyond)
+        # What every pair of sample and point reads, four numbers at a time.
+        centres = (points, _pick(points, dr.arange(mi.UInt32, self.count)))
+        places = [mi.Vector4f(c.x, c.y, x.beside.x, x.beside.y) for c, x in zip(centres, self.sights)]
+        bounds = [mi.Vector4f(x.n.x, x.n.y, x.y, dr.select(x.met, mi.Float(1), 0)) for x in self.sights]
+        self.places, self.bounds = (dr.concat([dr.ravel(v) for v in table]) for table in (places, bounds))
+        self.looks += 1
+        self.V, self.δV = None, dr.zeros(mi.Float, 2 * self.count * self.looks)
+        dr.eval(self.places, self.bounds, self.δV)
 
     @staticmethod
     def serves(measure: Any, camera: Any) -> bool:
@@ -92,9 +123,12 @@ class FilmField(Field):
         """Which points each of the samples at ``pos`` uses, that lie pixel by pixel."""
         return (dr.arange(mi.UInt32, dr.width(pos)) % self.spp) // SHARED
 
-    def _look(self, look):
-        """Trace the points, and find boundary number ``look`` of what they hit."""
-        chart, zero = self.chart, mi.Vector2f(0)
+    def _look(self, points, look):
+        """Trace film positions, and find boundary number ``look`` of what they hit."""
+        camera, zero = self.camera, mi.Vector2f(0)
+        time = mi.Float(camera.sensor.shutter_open())
+        wavelength = mi.Float(0.5) if mi.is_spectral else 0
+        chart = FilmChart(camera, points, time, wavelength, mi.Point2f(0.5), zero, mi.Float(SPREAD**-2))
         ray = chart.ray(zero, mi.Float(0))
         pi = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False)
         si = pi.compute_surface_interaction(ray, self.flags)
@@ -114,21 +148,30 @@ class FilmField(Field):
         t = dr.norm(to)
         pi.t = dr.select(pi.is_valid(), t, dr.inf)
         n = mi.Vector2f(dr.select(met, n, 0))
-        self.row = row_type(mi.Vector2f)(
+        row = row_type(mi.Vector2f)(
             zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), mi.UInt32(0), to / t, *hit_values(pi)
         )
-        # What every pair of sample and point reads, four numbers at a time.
-        self.places = dr.ravel(mi.Vector4f(chart.pos.x, chart.pos.y, beside.x, beside.y))
-        self.bounds = dr.ravel(mi.Vector4f(n.x, n.y, y, dr.select(met, mi.Float(1), 0)))
-        self.V, self.δV = None, dr.zeros(mi.Float, 2 * dr.width(chart.pos))
-        dr.eval(self.places, self.bounds, self.row, self.δV)
+        sight = Sight(chart, row, beside, n, y, met, further)
+        dr.eval(beside, n, y, met, further, row)
+        return sight
+
+    def _beyond(self, points, near):
+        """Film positions just across the boundary of each point: the contour ahead, or else the first."""
+        first = dr.arange(mi.UInt32, self.count)
+        lane = mi.UInt32(first)
+        if self.looks > 1:
+            lane += dr.select(dr.gather(mi.Bool, near.further, first + self.count), mi.UInt32(self.count), 0)
+        met = dr.gather(mi.Bool, near.met, lane)
+        here, there = _pick(points, first), _pick(near.beside, lane)
+        way = mi.Vector2f(there - here)
+        length = dr.norm(way)
+        return here + dr.select(met & (length > 0), way * (1 + BEYOND / length), 0)
 
     # ---------------------------------------------------------------- derivatives
 
     def follow(self) -> None:
         """Motion of what the points have hit, for the tangents set on the scene's parameters. Before `forward`."""
-        V = self._velocity(self.chart, self.row)
-        self.V = dr.ravel(mi.Vector2f(V))
+        self.V = dr.concat([dr.ravel(mi.Vector2f(self._velocity(x.chart, x.row))) for x in self.sights])
         dr.eval(self.V)
 
     def forward(self, pos: Any, group: Any) -> tuple[Any, Any]:
@@ -149,8 +192,11 @@ class FilmField(Field):
     def finish(self) -> None:
         """Add what `backward` has taken to the scene's parameters."""
         dr.eval(self.δV)
-        δV = dr.unravel(mi.Vector2f, self.δV)
-        self._velocity_adjoint(self.chart, self.row, δV)
+        first = 0
+        for x in self.sights:
+            lane = dr.arange(mi.UInt32, dr.width(x.y)) + first
+            self._velocity_adjoint(x.chart, x.row, dr.gather(mi.Vector2f, self.δV, lane))
+            first += dr.width(x.y)
 
     # ---------------------------------------------------------------- sums over the neighbourhood
 
@@ -164,7 +210,7 @@ class FilmField(Field):
         near = dr.maximum(1 - dr.square(off), 0)
         k, slope = dr.square(near.x * near.y), 4 * off / dr.maximum(near, 1e-6)
         to = dr.select(met, mi.Vector2f(a.z, a.w) - pos, off)
-        q, dq = self.chart.closeness(to, mi.Float(0), n, ALONG)
+        q, dq = self.sights[0].chart.closeness(to, mi.Float(0), n, ALONG)
         q = dr.minimum(q, self.settings.farthest)
         y = expm1(q) + b.z
         W = k * dr.power(1 / y + 1 / CAP, self.settings.power)
@@ -206,3 +252,7 @@ class FilmField(Field):
             dr.scatter_add(self.δV, δ.x, 2 * number, W > 0)
             dr.scatter_add(self.δV, δ.y, 2 * number + 1, W > 0)
             i += 1
+
+
+def _pick(p: Any, lane: Any) -> Any:
+    return mi.Point2f(dr.gather(mi.Float, p.x, lane), dr.gather(mi.Float, p.y, lane))

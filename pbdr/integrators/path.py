@@ -118,7 +118,7 @@ def trace(
             else:
                 si = s.pi.compute_surface_interaction(s.ray, ray_flags=mi.RayFlags.All)
         if dr.hint(rim_shape is not None, mode="scalar"):
-            terms.face_the_viewer(si, (s.depth == 0) & (si.shape == rim_shape))
+            terms.face_the_viewer(scene, si, (s.depth == 0) & (si.shape == rim_shape))
         bsdf = si.bsdf(s.ray)
 
         # ------------------------- Emission -------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..scene.shapes import follow
+from ..scene.shapes import follow, has_rim
 from .entry_motion import entry_point
 from .face_slide import FaceSlide
 
@@ -81,13 +81,16 @@ def attach_incident_direction(si: Any, before: Any, active: Any) -> None:
     si.wi = dr.replace_grad(si.wi, dr.select(active, wi, si.wi))
 
 
-def face_the_viewer(si: Any, active: Any) -> None:
+def face_the_viewer(scene: Any, si: Any, active: Any) -> None:
     """Turn a shading normal that looks away from a visible side just back to it, in place.
 
     Beside a polygonal silhouette the interpolated normal already points away. One-sided emission
     and reflection switch off there, in a rim that moves with the silhouette: its two borders are
-    counted as one.
+    counted as one. Where it is wide (`has_rim`) they are not: the inner one is a jump inside the surface.
     """
+    for s in scene.shapes():
+        if has_rim(s):
+            active &= si.shape != mi.ShapePtr(s)
     wi = si.to_world(si.wi)
     n = si.sh_frame.n
     side = dr.sign(dr.dot(si.n, wi))

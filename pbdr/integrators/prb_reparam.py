@@ -72,8 +72,7 @@ class ReparamIntegrator(PathIntegrator):
 
     What it cannot do: discontinuities seen in perfect mirrors or through smooth glass; shadows of
     point, spot and directional lights; box filters; interpenetrating surfaces; moving sensors; what shading normals owe to
-    the grid of an ``sdfgrid``. Where outlines of two objects nearly coincide, within the half pixel of the kernel, one is taken
-    for the other: a moving ball whose outline runs along that of a resting one loses 5 % of its derivative.
+    the grid of an ``sdfgrid``. Outlines of two objects closer than 1/50 of a pixel are one to it.
     Sources: :cite:`bangaru2020unbiased`, :cite:`loubet2019reparameterizing`, :cite:`vicini2021path`.
     """
 

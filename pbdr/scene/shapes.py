@@ -10,6 +10,9 @@ import mitsuba as mi
 from ..core.memo import asked_once
 from .instances import all_shapes, interact, is_attached, is_instance
 
+FEW = 512  # faces of a mesh up to which the black rim of its normals counts
+SHARED = 1.5  # most vertices per face of a mesh whose faces share them: two of a square each would have 2
+
 
 def distance_grids(scene: Any) -> list[Any]:
     """Values of every ``sdfgrid`` (TensorXf [depth, height, width, 1]).
@@ -30,6 +33,19 @@ def shapes_move(scene: Any) -> bool:
         if scene.shapes_grad_enabled() or any(dr.grad_enabled(g) for g in distance_grids(scene)):
             return True
         return any(is_instance(s) and is_attached(s) for s in scene.shapes())
+
+
+def has_rim(shape: Any) -> bool:
+    """Is it a mesh of so few faces that the normals of its vertices turn away from the viewer well before its outline?
+
+    If its triangles or squares have vertices of their own (``cube``, ``rectangle``), normals are those of the faces.
+    On finer ones the black rim is narrower than the steps by which a mesh is moved: the smoother derivative, its two borders
+    as one, then agrees with finite differences, and the exact one with none that is feasible.
+    """
+    if not shape.is_mesh() or shape.face_count() > FEW:
+        return False
+    shared = shape.vertex_count() <= SHARED * shape.face_count()
+    return shared and shape.has_vertex_normals() and not shape.has_face_normals()
 
 
 def translucent_shapes(scene: Any) -> list[Any]:

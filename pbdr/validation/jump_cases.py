@@ -8,7 +8,7 @@ import mitsuba as mi
 import numpy as np
 
 from .cases import CASES, Case, T, camera, diffuse, lamp, rgb, world
-from .meshes import as_file, make_mesh, mesh_file
+from .meshes import as_file, make_mesh, mesh_file, uv_sphere
 
 
 def jump(name: str, key: str, direction: str, build: Callable[[], dict], max_depth: int = 2, step: float = 0.01):
@@ -53,6 +53,11 @@ def bumpy(normals: bool, nested: dict | None = None, **more) -> dict:
 
 def _raw(data: np.ndarray) -> dict:
     return {"type": "bitmap", "data": mi.TensorXf(data), "raw": True}
+
+
+def low_poly(**more) -> dict:
+    """A ball of 224 faces with the normals of a smooth one, which turn away from the viewer before its outline."""
+    return {**as_file(uv_sphere(8, seam=False), True), **more}
 
 
 def coloured_sheet(n: int = 3) -> dict:
@@ -193,6 +198,15 @@ jump(
         },
     ),
 )
+jump("low_poly_ball", "ball.vertex_positions", "random", lambda: world(ball=low_poly(bsdf=diffuse())), step=0.004)
+jump(
+    "low_poly_light",
+    "ball.vertex_positions",
+    "random",
+    lambda: world(ball=low_poly(emitter={"type": "area", "radiance": rgb(2, 1.5, 1)})),
+    1,
+    step=0.001,
+)
 
 
 # ------------------------------------------------------------------------------ seen from path vertices
@@ -222,6 +236,12 @@ def beside(bsdf: dict) -> dict:
     return scene
 
 
+def beside_mesh() -> dict:
+    scene = beside(diffuse())
+    scene["wall"] = low_poly(to_world=T().translate([0, 1, -1]).scale(0.8), bsdf=diffuse())
+    return scene
+
+
 jump("wall_diffuse", "wall.to_world", "translate_x", lambda: room(bsdf=paint(stripe())), 3)
 jump("wall_glossy", "wall.to_world", "translate_x", lambda: room(shiny(), bsdf=paint(stripe())), 3)
 jump("wall_receiver", "floor.to_world", "translate_y", lambda: room(shiny(), bsdf=paint(stripe())), 3)
@@ -234,3 +254,4 @@ jump(
 jump("reflected_ball", "wall.to_world", "rotate_z", lambda: beside(paint(stripe())), 3)
 jump("reflected_bumps", "wall.to_world", "rotate_y", lambda: beside(bumpy(False)), 3)
 jump("reflected_normals", "wall.to_world", "translate_x", lambda: beside(bumpy(True, flip_invalid_normals=False)), 3)
+jump("reflected_low_poly", "wall.vertex_positions", "random", lambda: beside_mesh(), 3, step=0.004)

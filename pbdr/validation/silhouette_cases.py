@@ -184,6 +184,13 @@ def ball_before_ball():
 
 
 @case("silhouette", "ball.to_world", "translate_x", max_depth=2)
+def ball_before_a_sliver():
+    """Another ball, at rest, looks out behind it by a fifth of a pixel: two outlines, of which one moves."""
+    behind = {"type": "sphere", "center": [-0.43, 0.2, -2], "radius": 1.05, "bsdf": diffuse(0.1, 0.1, 0.1)}
+    return world(sensor=camera(film=film(12)), ball=_shape("sphere"), behind=behind)
+
+
+@case("silhouette", "ball.to_world", "translate_x", max_depth=2)
 def occluded_ball():
     """Part of the outline is hidden by a nearer shape that stands still."""
     front = {"type": "rectangle", "to_world": T().translate([0.6, 0.4, 2]).scale(0.4), "emitter": glow(0.2, 0.5, 0.9)}

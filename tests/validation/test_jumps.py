@@ -17,7 +17,7 @@ from pbdr.validation.perturbation import Perturbation
 # A few kinds; the slow catalogue (`test_gradients.py`) has all of `jump_cases`.
 QUICK = {
     "checker_camera": 64, "nearest_board": 64, "nearest_mesh": 64, "checker_light": 64, "face_colours": 64,
-    "normal_map_black": 256,
+    "normal_map_black": 256, "low_poly_ball": 256,
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_seen_by_the_sensor(name):
     assert report.mismatch < 1e-3, report
 
 
-@pytest.mark.parametrize("name", ["wall_glossy"])
+@pytest.mark.parametrize("name", ["wall_glossy", "reflected_low_poly"])
 def test_seen_from_path_vertices(name):
     report = check(name, 64, 2048)
     assert not report.significant, report

@@ -16,6 +16,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ...scene.contents import contents
+from ...scene.shapes import has_rim
 
 BITMAP = "BitmapTexture"
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
@@ -223,6 +224,9 @@ def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[
     """(key, constructor) of the levels on a shape."""
     axis = ROUND.get(shape.class_name())
     around = axis is not None
+    if has_rim(shape):
+        shines = shape.emitter() is not None
+        yield ("normals", shines), lambda: Level(lambda si: [0.5 * mi.Vector3f(si.wi).z], 1, views=True, shines=shines)
     wraps = False
     for node, light in ((shape.bsdf(), False), (shape.emitter(), True)):
         if node is None:

@@ -6,7 +6,8 @@ direction is isotropic, each crossing c at which the unit normal n has the angle
     E Σ_c 2 |n·d| h(c) / (δ p) = ∫ h dl,
 
 Crofton's formula with the weight |n·d|, which keeps near-tangential crossings, on which a search may fail, from
-counting much. A segment on which the functions g are not smooth (another shape, a fold, a seam) is halved at random.
+counting much. Of a segment on which the functions g are not smooth (another shape, a fold, a seam) one half is taken, rather
+that in which one is seen to pass an integer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ import mitsuba as mi
 from .levels import Levels
 
 HALVINGS = 6  # of a segment at most
+QUIET, DIVIDED = (
+    0.05,
+    0.4,
+)  # chance of parts on which nothing is seen to jump, or on two shapes, beside those where it is
 BENT = 0.5  # deviation from a straight line, relative to the difference between the ends, of a g that is monotone
 STEPS = 7  # of the search for a root
 PROBE = 0.05  # of the segment: distance at which slopes are taken
@@ -51,6 +56,7 @@ class Piece:
     hit_a: Any
     hit_b: Any
     halved: Any  # UInt32
+    worth: Any  # Float, 1 / probability of this part
     smooth: Any  # Bool
     going: Any  # Bool
 
@@ -90,6 +96,7 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         hit_a=view.hit(zero, zero, active),
         hit_b=view.hit(mi.Float(δ), zero, active),
         halved=mi.UInt32(0),
+        worth=mi.Float(1),
         smooth=mi.Bool(False),
         going=mi.Bool(active),
     )
@@ -99,9 +106,9 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         hit = view.hit(m, mi.Float(0), s.going)
         smooth = s.hit_a.is_valid() & (s.hit_a.shape == s.hit_b.shape) & (hit.shape == s.hit_a.shape)
         smooth &= s.hit_a.instance == s.hit_b.instance
-        si_a = view.surface(s.hit_a, s.a, mi.Float(0), smooth)
-        si_b = view.surface(s.hit_b, s.b, mi.Float(0), smooth)
-        si_m = view.surface(hit, m, mi.Float(0), smooth)
+        si_a = view.surface(s.hit_a, s.a, mi.Float(0), s.going)
+        si_b = view.surface(s.hit_b, s.b, mi.Float(0), s.going)
+        si_m = view.surface(hit, m, mi.Float(0), s.going)
         smooth &= is_smooth(levels, s.hit_a.shape, si_a, si_m, si_b)
         ends = (
             smooth
@@ -109,7 +116,10 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
             | ~(levels.any(s.hit_a.shape) | levels.any(s.hit_b.shape) | levels.any(hit.shape))
         )
         s.smooth = smooth
-        first = rng.next_1d() < 0.5
+        chances = [_likely(levels, *pair) for pair in ((s.hit_a, si_a, hit, si_m), (hit, si_m, s.hit_b, si_b))]
+        share = chances[0] / (chances[0] + chances[1])
+        first = rng.next_1d() < share
+        s.worth[~ends] = s.worth / dr.select(first, share, 1 - share)
         s.b[~ends & first] = m
         s.hit_b[~ends & first] = hit
         s.a[~ends & ~first] = m
@@ -134,8 +144,17 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         slot = dr.select(here, q, slot)
         level = dr.select(here, least + 1 + (k - before), level)
         before += count
-    times = dr.select(s.smooth & (total > 0), total * mi.Float(mi.UInt32(1) << s.halved), 0)
+    times = dr.select(s.smooth & (total > 0), total * s.worth, 0)
     return Crossing(s.a, s.b, slot, level, times)
+
+
+def _likely(levels: Levels, hit_a: Any, a: Any, hit_b: Any, b: Any) -> Any:
+    """Float: how likely one of two parts is to be that with a jump, whose ends these are."""
+    same = (hit_a.shape == hit_b.shape) & (hit_a.instance == hit_b.instance)
+    passed = mi.Bool(False)
+    for ga, gb in zip(levels.values(a, hit_a.shape), levels.values(b, hit_b.shape)):
+        passed |= dr.floor(ga) != dr.floor(gb)
+    return dr.select(same, dr.select(passed, 1, mi.Float(QUIET)), DIVIDED)
 
 
 def is_smooth(levels: Levels, shape: Any, a: Any, m: Any, b: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Jumps inside surfaces that the sensor sees: checkerboards, nearest-neighbour bitmaps, perturbed normals that turn over.
+"""Jumps inside surfaces that the sensor sees: checkerboards, nearest-neighbour bitmaps, normals that turn over.
 
 Where g, a function of what is seen at film position s, passes an integer,
 
