@@ -36,6 +36,7 @@ class Capabilities:
         curves: control points of a ``bsplinecurve``, without what its ends uncover.
         instances: transforms of the instances of shape groups.
         rough_coats: roughness and index of refraction of a ``roughplastic``.
+        rims: the border at which normals of vertices turn away, on meshes of few faces.
         sensors: class names of the sensors that moving geometry may be seen through.
     """
 
@@ -53,6 +54,7 @@ class Capabilities:
     curves: bool = False
     instances: bool = False
     rough_coats: bool = False
+    rims: bool = False
     sensors: tuple[str, ...] = ()
 
     def missing(self, *needed: str) -> list[str]:
@@ -74,6 +76,7 @@ EDGE = Capabilities(
     camera=True,
     instances=True,
     rough_coats=True,
+    rims=True,
     sensors=PROJECTIVE,
 )
 REPARAM = Capabilities(
@@ -253,16 +256,16 @@ def require_alone(integrator: Any, scene: Any) -> None:
             )
 
 
-def warn_of_lone_normals(found: list[Parameter]) -> None:
+def warn_of_lone_normals(integrator: Any, found: list[Parameter]) -> None:
     """Say once what is missing where shading normals move and the surface does not.
 
     Args:
+        integrator: what differentiates.
         found: the attached parameters.
     """
     moving = {id(p.node) for p in found if is_positions(p.key)}
-    lone = next(
-        (p for p in found if p.name == "vertex_normals" and id(p.node) not in moving and not has_rim(p.node)), None
-    )
+    lone = [p for p in found if p.name == "vertex_normals" and id(p.node) not in moving]
+    lone = next((p for p in lone if not (integrator.capabilities.rims and has_rim(p.node))), None)
     if lone is not None:
         warn_once(
             f"Parameter '{lone.key}': where shading normals turn away from the viewer or from a light the surface is black, and"

@@ -191,7 +191,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         found = require_known(self, scene, sensor)
         if found:
-            warn_of_lone_normals(found)
+            warn_of_lone_normals(self, found)
             materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
             require_reached(materials)
             for bsdf in Lobes(materials).blends:
