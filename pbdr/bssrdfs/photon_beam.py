@@ -15,6 +15,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.arrays import on_device
 from .dipole import exitance_factors
 from .fresnel import fresnel_inside
 from .medium import THINNEST, Medium
@@ -97,7 +98,7 @@ class BeamTable:
         far = [np.interp(QUANTILE * row[-1], row, radius) if row[-1] > 0 else 0 for row in running]
         far = np.maximum(far[:-1], far[1:])
         packed = (around(table) for table in (values, running))
-        return cls(*(mi.Float(x.astype(np.float32).ravel()) for x in (radius, *packed, far)))
+        return cls(*(on_device(mi.Float, x.astype(np.float32)) for x in (radius, *packed, far)))
 
     @staticmethod
     def of(g: float, eta: float) -> BeamTable:

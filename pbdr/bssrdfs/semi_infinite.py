@@ -20,6 +20,7 @@ import mitsuba as mi
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ..core.arrays import on_device
 from .fresnel import fresnel_inside
 
 NODES = 48  # Gauss nodes on each side of the critical angle
@@ -62,7 +63,7 @@ def _tables(variant: str, eta: float) -> ReflectanceTable:
     forward, inverse = PchipInterpolator(s, A), PchipInterpolator(A[::-1], s[::-1])
     grid = np.linspace(0, 1, ROWS)
     columns = (np.stack([f(grid), f(grid, 1) / (ROWS - 1)], 1) for f in (forward, inverse))
-    return ReflectanceTable(*(mi.Float(c.astype(np.float32).ravel()) for c in columns))
+    return ReflectanceTable(*(on_device(mi.Float, c.astype(np.float32)) for c in columns))
 
 
 def reflectance(alpha: np.ndarray, eta: float, cosine: float | None = None) -> np.ndarray:

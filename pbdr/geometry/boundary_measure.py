@@ -28,6 +28,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.arrays import on_device, same
 from ..scene.viewpoint import Viewpoint
 from .edge_sample import join
 from .faces import FEW, Face
@@ -96,15 +97,15 @@ class BoundaryTables:
             flags.append(word[:, None])
             rows, base = rows + len(faces), base + len(positions)
         columns = (np.concatenate(c).ravel() for c in (corners, joined, flags))
-        heads = (mi.UInt32(kind), mi.UInt32(first), mi.Float(size))
-        return cls(ids, buffers, *heads, *(mi.UInt32(c.astype(np.uint32)) for c in columns), bent)
+        heads = (on_device(mi.UInt32, kind), on_device(mi.UInt32, first), on_device(mi.Float, size))
+        return cls(ids, buffers, *heads, *(on_device(mi.UInt32, c.astype(np.uint32)) for c in columns), bent)
 
     def matches(self, shapes: list[Any]) -> bool:
         meshes = [s for s in shapes if s.is_mesh()]
         return (
             self.ids == [registry_number(s) for s in shapes]
             and len(self.faces) == len(meshes)
-            and all(f.index == dr.detach(m.faces_buffer()).index for f, m in zip(self.faces, meshes))
+            and all(same(f, dr.detach(m.faces_buffer())) for f, m in zip(self.faces, meshes))
         )
 
 

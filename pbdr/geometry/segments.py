@@ -9,6 +9,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.arrays import on_device, same
 from ..scene.instances import Part
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
@@ -289,13 +290,13 @@ class MeshTopology:
         if all(part.instance is None for part in meshes):
             children = None
         else:
-            children = mi.UInt32(np.concatenate(children).astype(np.uint32).ravel())
-        flat_columns = [mi.UInt32(np.concatenate(c).astype(np.uint32).ravel()) for c in columns.values()]
+            children = on_device(mi.UInt32, np.concatenate(children).astype(np.uint32))
+        flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
         count = sum(len(c) for c in columns["flags"])
         return cls(buffers, *flat_columns, split, count, children)
 
     def matches(self, meshes: list[Part]) -> bool:
-        return all(f.index == dr.detach(m.shape.faces_buffer()).index for f, m in zip(self.faces, meshes))
+        return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
 
 
 def registry_number(shape: Any) -> int:

@@ -8,6 +8,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.arrays import on_device
 from ..geometry.scene_edges import SceneEdges
 from ..scene.lights import lights_move
 from ..scene.sensors import cameras, require_projection, sensor_moves
@@ -96,7 +97,7 @@ class EdgeIntegrator(PathIntegrator):
         """Inverse of `state`, for sensors that were rendered before."""
         for name, guide, field in self._memory(sensors):
             if name in arrays:
-                setattr(guide, field, mi.Float(arrays[name]))
+                setattr(guide, field, on_device(mi.Float, arrays[name]))
 
     def _remember(self, sensor):
         """Keep ``sensor`` alive while there are guides for it; the oldest one goes when there are many."""

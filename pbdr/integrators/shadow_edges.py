@@ -52,6 +52,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         sample = mi.Point2f(u_x, u_y)
         it = dr.zeros(mi.SurfaceInteraction3f, ctx.count)
         it.p, it.time = mi.Point3f(scene.bbox().center()), time
+        dr.make_opaque(it.p)  # a literal would be compiled anew when shapes move
         ds, _ = emitter.sample_direction(it, sample, ~on_surface)
         ps, _ = emitter.sample_position(time, sample, on_surface)
         y = dr.select(on_surface, ps.p, ds.p)

@@ -241,7 +241,9 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
 
     # A point of an outline near the ray that leaves the chain.
     most = BOX * max(camera.size)
-    far = 0.25 * dr.norm(ctx.scene.bbox().extents())
+    far = dr.opaque(
+        mi.Float, 0.25 * float(dr.norm(ctx.scene.bbox().extents()))
+    )  # no literal: it changes when shapes move
     width = most / far * dr.maximum(dr.norm(m.ox + m.dx * far), dr.norm(m.oy + m.dy * far))
     width2 = dr.clip(0.25 * dr.square(width), 1e-8, 1)
     view = Viewpoint(m.ray.o)

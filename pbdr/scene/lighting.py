@@ -8,6 +8,7 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..core.arrays import on_device
 from ..core.errors import InputError, near_matches
 from .keys import find_keys, is_transform, numbers
 
@@ -85,7 +86,7 @@ def _as(old: Any, value: np.ndarray) -> Any:
     if is_transform(old):
         return kind(mi.Matrix4f(value))
     if dr.is_tensor_v(old):
-        return kind(value.astype(np.float32))
+        return kind(on_device(type(old.array), value.astype(np.float32)), value.shape)
     if dr.depth_v(old) == 1:
-        return kind(value.ravel().astype(np.float32))
+        return on_device(kind, value.astype(np.float32))
     return kind(*(float(x) for x in value.ravel())) if value.size > 1 else kind(value.item())

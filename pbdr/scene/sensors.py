@@ -193,3 +193,10 @@ def get_sensor(scene: Any, sensor: Any) -> Any:
     if not 0 <= sensor < len(sensors):
         raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
     return sensors[sensor]
+
+
+def taken(sensor: Any, spp: int) -> int:
+    """Samples per pixel that the sampler of ``sensor`` makes of ``spp``: some want squares."""
+    sampler = sensor.sampler().fork()
+    sampler.set_sample_count(spp)
+    return sampler.sample_count()

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..integrators.capabilities import is_of_pbdr, plugin_name, require_unbiased
-from ..scene.sensors import get_sensor
+from ..scene.sensors import get_sensor, taken
 from .arguments import check_arguments
 from .finite_difference import backward_derivative, central_difference, forward_derivative
 from .kinks import means_over_the_step
@@ -179,6 +179,8 @@ def gradcheck(
     reference = reference or integrator
     if is_of_pbdr(integrator):  # of others the bias is what is asked for
         require_unbiased(integrator, move.key, params)
+    # Rounded once: each render would say so again.
+    spp, fd_spp = taken(sensor, spp), taken(sensor, fd_spp)
     try:
         fd = _converged_differences(scene, move, reference, sensor, fd_spp, step, seeds)
         ours, cpu = _derivatives(scene, move, integrator, sensor, spp, seeds)

@@ -20,14 +20,15 @@ import mitsuba as mi
 
 from .levels import Levels
 
-HALVINGS = 6  # of a segment at most
+HALVINGS = 12  # of a segment at most
 QUIET, DIVIDED = (
     0.05,
     0.4,
 )  # chance of parts on which nothing is seen to jump, or on two shapes, beside those where it is
 BENT = 0.5  # deviation from a straight line, relative to the difference between the ends, of a g that is monotone
+LEAST = 1e-3  # the same of the whole segment, at least: nearer to each other values differ by rounding
 STEPS = 7  # of the search for a root
-PROBE = 0.05  # of the segment: distance at which slopes are taken
+PROBE = 0.05  # of the part of a segment: distance at which slopes are taken
 
 
 @dataclass
@@ -227,7 +228,7 @@ def find_root(levels: Levels, view: Any, c: Crossing, shape: Any, δ: Any, activ
         k += 1
     t = dr.clip((a * gb - b * ga) / dr.select(gb == ga, 1, gb - ga), dr.minimum(a, b), dr.maximum(a, b))
     here, on, hit = g(t, zero, on)
-    h = PROBE * δ
+    h = dr.maximum(PROBE * (c.b - c.a), LEAST * δ)
     slopes = []
     for dt, dw in ((h, zero), (zero, h)):
         up, up_on, _ = g(t + dt, dw, on)
