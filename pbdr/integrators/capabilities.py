@@ -256,21 +256,47 @@ def require_alone(integrator: Any, scene: Any) -> None:
             )
 
 
-def warn_of_lone_normals(integrator: Any, found: list[Parameter]) -> None:
+def check_lone_normals(integrator: Any, found: list[Parameter]) -> None:
     """Say once what is missing where shading normals move and the surface does not.
 
     Args:
         integrator: what differentiates.
         found: the attached parameters.
+
+    Raises:
+        UnsupportedError: they are those of a light.
     """
     moving = {id(p.node) for p in found if is_positions(p.key)}
     lone = [p for p in found if p.name == "vertex_normals" and id(p.node) not in moving]
+    lamp = next((p for p in lone if p.node.is_emitter()), None)
+    if lamp is not None:
+        raise UnsupportedError(
+            f"Parameter '{lamp.key}': {plugin_name(integrator)} has no right derivative of it, Mitsuba samples an area light by"
+            " its shading normals, without their derivative. Move vertex_positions, use face_normals, or detach it."
+        )
     lone = next((p for p in lone if not (integrator.capabilities.rims and has_rim(p.node))), None)
     if lone is not None:
         warn_once(
             f"Parameter '{lone.key}': where shading normals turn away from the viewer or from a light the surface is black, and"
             " the derivative by the motion of that border is missing. Move vertex_positions: their normals follow."
         )
+
+
+def warn_of_coarse_mirrors(found: list[Parameter]) -> None:
+    """Say once that a border is missing which mirrors and smooth glass have on meshes of few faces that move.
+
+    Args:
+        found: the attached parameters.
+    """
+    for p in found:
+        if not (is_positions(p.key) or p.name == "vertex_normals") or not isinstance(p.node, mi.Shape):
+            continue
+        bsdf = p.node.bsdf()
+        if bsdf is not None and mi.has_flag(bsdf.flags(), mi.BSDFFlags.Delta) and has_rim(p.node):
+            warn_once(
+                f"Parameter '{p.key}': of a mirror or smooth glass with few faces, shading normals send light below the plane of"
+                " a face; the derivative by the motion of that border is missing. Use a finer mesh, or face_normals = true."
+            )
 
 
 def warn_of_media(integrator: Any, scene: Any) -> None:

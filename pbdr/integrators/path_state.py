@@ -103,6 +103,11 @@ def last_links(s: PathState, count: int) -> list[Link]:
     return [Link(ray, pi, None, None, None) for ray, pi in both[:count]]
 
 
+def normals_attached(shape: Any) -> bool:
+    """Does a mesh have vertex normals that hang on the AD graph? (Ask with gradients resumed.)"""
+    return shape.is_mesh() and shape.has_vertex_normals() and dr.grad_enabled(mi.traverse(shape)["vertex_normals"])
+
+
 class SceneTraits:
     """Facts known while tracing: a term that cannot occur in the scene is not compiled.
 
@@ -123,6 +128,7 @@ class SceneTraits:
         with dr.resume_grad():
             perturbed = [s.bsdf() for s in dirac if contains(s.bsdf(), PERTURBING)]
             turned = any(dr.grad_enabled(v) for b in perturbed for _, v in mi.traverse(b))
+            turned |= any(normals_attached(s) for s in dirac)
         # Some vertex moves: its shape, or the sensor, is attached to the AD graph, or what turns a Dirac lobe.
         self.moving = shapes_move(scene) or sensor_moves or turned
         # What the sensor sees by way of Dirac lobes moves even where it rests.

@@ -24,7 +24,14 @@ from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
 from ..scene.tangents import settled
-from .capabilities import plugin_name, require_alone, require_known, warn_of_lone_normals, warn_of_media
+from .capabilities import (
+    check_lone_normals,
+    plugin_name,
+    require_alone,
+    require_known,
+    warn_of_coarse_mirrors,
+    warn_of_media,
+)
 from .film import FilmSide
 from .path import trace
 from .path_state import SceneTraits
@@ -191,7 +198,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         found = require_known(self, scene, sensor)
         if found:
-            warn_of_lone_normals(self, found)
+            check_lone_normals(self, found)
+            warn_of_coarse_mirrors(found)
             materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
             require_reached(materials)
             for bsdf in Lobes(materials).blends:

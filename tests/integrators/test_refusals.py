@@ -9,7 +9,8 @@ from pbdr.core import errors
 from pbdr.core.recording import freeze
 from pbdr.integrators.capabilities import Capabilities, refusal, require_unbiased
 from pbdr.scene.attached import alive, attached, parameter
-from pbdr.validation.cases import CASES, camera, film
+from pbdr.validation.cases import CASES, camera, environment, film
+from pbdr.validation.jump_cases import low_poly
 
 T = mi.ScalarTransform4f
 BALL = {"type": "sphere", "radius": 0.7}
@@ -396,3 +397,23 @@ def test_a_step_is_frozen_after_one_as_it_is():
     dr.set_grad(params[key], 0)
     frozen(params, mi.UInt32(1))
     assert dr.any(dr.grad(params[key]) != 0)
+
+
+@pytest.mark.parametrize("name", ["prb_edge", "prb_reparam"])
+def test_normals_of_lights_are_refused_and_those_of_coarse_mirrors_warned_of(name, monkeypatch):
+    said = []
+    monkeypatch.setattr("pbdr.integrators.capabilities.warn_once", said.append)
+    for look, refused in (({"emitter": {"type": "area"}}, True), ({"bsdf": {"type": "conductor"}}, False)):
+        ball = low_poly(**look)
+        scene = mi.load_dict({"type": "scene", "sensor": camera(film=film(4)), "sky": environment(), "ball": ball})
+        params = mi.traverse(scene)
+        dr.enable_grad(params["ball.vertex_normals"])
+        params.update()
+        image = mi.render(scene, params, integrator=mi.load_dict({"type": name, "max_depth": 2}), spp=1)
+        if refused:
+            with pytest.raises(errors.UnsupportedError, match=r"ball\.vertex_normals.*Move vertex_positions"):
+                dr.backward(dr.sum(image, axis=None))
+        else:
+            dr.backward(dr.sum(image, axis=None))
+            assert dr.any(params["ball.vertex_normals"].grad != 0)
+    assert any("below the plane of" in text for text in said)
