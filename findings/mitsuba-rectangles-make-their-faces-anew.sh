@@ -2,7 +2,8 @@
 # Mitsuba 3.9.1: a `rectangle` that moves gets a new index buffer each time, other meshes keep theirs.
 #
 # Guess: `to_world` moves vertices; which vertices form a face is fixed, and so is the array that says it.
-# Seen: after params.update() with another to_world the buffer `faces` of a rectangle is another array with the same numbers. What is kept by the identity of that array (adjacency, edge tables) is built anew in every step of a loop.
+# Seen: after params.update() with another to_world the buffer `faces` of a rectangle is another array with the
+# same numbers. What is kept by the identity of that array (adjacency, edge tables) is built anew in every step of a loop.
 # Needs LLVM >= 17 (older ones abort Mitsuba); the newest one found is used.
 set -eu
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT

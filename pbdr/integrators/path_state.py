@@ -105,7 +105,7 @@ def last_links(s: PathState, count: int) -> list[Link]:
 
 def normals_attached(shape: Any) -> bool:
     """Does a mesh have vertex normals that hang on the AD graph? (Ask with gradients resumed.)"""
-    return shape.is_mesh() and shape.has_vertex_normals() and dr.grad_enabled(mi.traverse(shape)["vertex_normals"])
+    return shape.is_mesh() and shape.has_vertex_normals() and dr.grad_enabled(shape.vertex_normals_buffer())
 
 
 class SceneTraits:
