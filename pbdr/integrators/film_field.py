@@ -106,7 +106,7 @@ class FilmField(Field):
         beyond = self._look(self._beyond(points, near), mi.UInt32(0))
         self.sights = (near, beyond)
         # What every pair of sample and point reads, four numbers at a time.
-        centres = (points, _pick(points, dr.arange(mi.UInt32, self.count)))
+        centres = (points, dr.gather(mi.Point2f, points, dr.arange(mi.UInt32, self.count)))
         places = [mi.Vector4f(c.x, c.y, x.beside.x, x.beside.y) for c, x in zip(centres, self.sights)]
         bounds = [mi.Vector4f(x.n.x, x.n.y, x.y, dr.select(x.met, mi.Float(1), 0)) for x in self.sights]
         self.places, self.bounds = (dr.concat([dr.ravel(v) for v in table]) for table in (places, bounds))
@@ -151,7 +151,7 @@ class FilmField(Field):
         row = row_type(mi.Vector2f)(
             zero, n, zero, mi.Float(0), mi.Float(1), mi.Float(1), mi.UInt32(0), to / t, *hit_values(pi)
         )
-        sight = Sight(chart, row, beside, n, y, met, further)
+        sight = Sight(chart, row, mi.Point2f(beside), n, y, met, further)
         dr.eval(beside, n, y, met, further, row)
         return sight
 
@@ -162,7 +162,7 @@ class FilmField(Field):
         if self.looks > 1:
             lane += dr.select(dr.gather(mi.Bool, near.further, first + self.count), mi.UInt32(self.count), 0)
         met = dr.gather(mi.Bool, near.met, lane)
-        here, there = _pick(points, first), _pick(near.beside, lane)
+        here, there = dr.gather(mi.Point2f, points, first), dr.gather(mi.Point2f, near.beside, lane)
         way = mi.Vector2f(there - here)
         length = dr.norm(way)
         return here + dr.select(met & (length > 0), way * (1 + BEYOND / length), 0)
@@ -252,7 +252,3 @@ class FilmField(Field):
             dr.scatter_add(self.δV, δ.x, 2 * number, W > 0)
             dr.scatter_add(self.δV, δ.y, 2 * number + 1, W > 0)
             i += 1
-
-
-def _pick(p: Any, lane: Any) -> Any:
-    return mi.Point2f(dr.gather(mi.Float, p.x, lane), dr.gather(mi.Float, p.y, lane))

@@ -18,6 +18,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ..scene.instances import all_shapes
+from ..scene.shapes import interpolates_normals
 
 MOST = 0.25  # of the samples of a receiver
 SLOPE = 4  # share per angle between the normals
@@ -25,7 +26,7 @@ APART = 1e-5  # angle between the plane and each of the two rays
 
 
 def has_smooth_meshes(scene: Any) -> bool:
-    return any(s.is_mesh() and s.has_vertex_normals() and not s.has_face_normals() for s in all_shapes(scene))
+    return any(map(interpolates_normals, all_shapes(scene)))
 
 
 def share(si: Any) -> Any:

@@ -11,7 +11,7 @@ import mitsuba as mi
 from ..bsdfs.lobes import PERTURBING, Lobes, contains
 from ..bsdfs.rough_plastic import RoughPlastics
 from ..scene.instances import InstanceFrames, all_shapes, parts
-from ..scene.shapes import shapes_move, translucent_shapes
+from ..scene.shapes import interpolates_normals, shapes_move, translucent_shapes
 from ..scene.sky import turns
 from .led_segments import LONGEST, Link
 from .near_motion import NearMotion
@@ -105,7 +105,7 @@ def last_links(s: PathState, count: int) -> list[Link]:
 
 def normals_attached(shape: Any) -> bool:
     """Does a mesh have vertex normals that hang on the AD graph? (Ask with gradients resumed.)"""
-    return shape.is_mesh() and shape.has_vertex_normals() and dr.grad_enabled(shape.vertex_normals_buffer())
+    return interpolates_normals(shape) and dr.grad_enabled(shape.vertex_normals_buffer())
 
 
 class SceneTraits:

@@ -35,6 +35,11 @@ def shapes_move(scene: Any) -> bool:
         return any(is_instance(s) and is_attached(s) for s in scene.shapes())
 
 
+def interpolates_normals(shape: Any) -> bool:
+    """Is it a mesh that is shaded with the normals of its vertices?"""
+    return shape.is_mesh() and shape.has_vertex_normals() and not shape.has_face_normals()
+
+
 def has_rim(shape: Any) -> bool:
     """Is it a mesh of so few faces that the normals of its vertices turn away from the viewer well before its outline?
 
@@ -42,10 +47,9 @@ def has_rim(shape: Any) -> bool:
     On finer ones the black rim is narrower than the steps by which a mesh is moved: the smoother derivative, its two borders
     as one, then agrees with finite differences, and the exact one with none that is feasible.
     """
-    if not shape.is_mesh() or shape.face_count() > FEW:
+    if not interpolates_normals(shape) or shape.face_count() > FEW:
         return False
-    shared = shape.vertex_count() <= SHARED * shape.face_count()
-    return shared and shape.has_vertex_normals() and not shape.has_face_normals()
+    return shape.vertex_count() <= SHARED * shape.face_count()
 
 
 def translucent_shapes(scene: Any) -> list[Any]:

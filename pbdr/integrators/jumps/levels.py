@@ -112,7 +112,7 @@ def mapped(texture: Any) -> Callable[[Any], Any]:
 
 
 def rim(normal: Callable[[Any], Any], two_sided: bool) -> Callable[[Any], list]:
-    """Half the cosine between a perturbed normal and the view."""
+    """Half the cosine between a normal in the shading frame and the view."""
 
     def values(si: Any) -> list:
         wi = mi.Vector3f(si.wi)
@@ -226,7 +226,10 @@ def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[
     around = axis is not None
     if has_rim(shape):
         shines = shape.emitter() is not None
-        yield ("normals", shines), lambda: Level(lambda si: [0.5 * mi.Vector3f(si.wi).z], 1, views=True, shines=shines)
+        yield (
+            ("normals", shines),
+            lambda: Level(rim(lambda si: mi.Vector3f(0, 0, 1), False), 1, views=True, shines=shines),
+        )
     wraps = False
     for node, light in ((shape.bsdf(), False), (shape.emitter(), True)):
         if node is None:
