@@ -64,8 +64,8 @@ class EdgeIntegrator(PathIntegrator):
         self.guides: dict = {}
         self.seen: list = []  # the sensors that ``guides`` knows: alive, so that each has its own id
 
-    def _require(self, scene, sensor):
-        super()._require(scene, sensor)
+    def _require(self, scene, sensor, params=None):
+        super()._require(scene, sensor, params)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         primary, indirect = (self.samples(own, 1, sensor, k) > 0 for k, own in ((1, self.sppp), (2, self.sppi)))
         if (seen and primary) or ((seen or lights) and indirect and self.max_depth != 1):

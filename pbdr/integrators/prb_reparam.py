@@ -112,8 +112,8 @@ class ReparamIntegrator(PathIntegrator):
 
     # ---------------------------------------------------------------- derivatives
 
-    def _require(self, scene, sensor):
-        super()._require(scene, sensor)
+    def _require(self, scene, sensor, params=None):
+        super()._require(scene, sensor, params)
         if SceneTraits(scene).chains_move or lights_move(scene):
             warn_of_unfollowed_terms(scene)
         if not shapes_move(scene):

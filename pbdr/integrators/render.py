@@ -18,7 +18,7 @@ from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..core.memo import remembered
 from ..core.recording import recording
-from ..scene.attached import others_at_rest
+from ..scene.attached import others_at_rest, require_finite, require_updated
 from ..scene.instances import all_shapes
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
@@ -188,16 +188,18 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor)
         with remembered():
-            self._require(scene, sensor)
+            self._require(scene, sensor, params)
             with others_at_rest(scene, sensor), settled(scene):
                 result = self._forward(scene, sensor, seed, spp)
         self.seen_scenes.add(id(scene))
         return result
 
-    def _require(self, scene, sensor):
+    def _require(self, scene, sensor, params=None):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         found = require_known(self, scene, sensor)
         if found:
+            require_finite(found)
+            require_updated(scene, params, found)
             check_lone_normals(self, found)
             warn_of_coarse_mirrors(found)
             materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
@@ -220,7 +222,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor)
         with remembered():
-            self._require(scene, sensor)
+            self._require(scene, sensor, params)
             warn_of_unreadable(params, self.known)
             with others_at_rest(scene, sensor):
                 self._backward(scene, sensor, seed, spp, grad_in)

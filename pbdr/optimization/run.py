@@ -212,12 +212,21 @@ def thread_count(count: int):
     Not while scenes are loaded: Mitsuba's parallel loader waits for worker threads.
     """
     before = dr.thread_count()
-    if count and "llvm" in mi.variant():
-        dr.set_thread_count(count)
+    if not count or "llvm" not in mi.variant():
+        yield
+        return
+    _change_threads(count)
     try:
         yield
     finally:
-        dr.set_thread_count(before)
+        _change_threads(before)
+
+
+def _change_threads(count: int) -> None:
+    """Sums that were recorded for one number of threads and run on another would land beside their arrays."""
+    dr.eval()
+    dr.sync_thread()
+    dr.set_thread_count(count)
 
 
 def versions() -> dict[str, Any]:

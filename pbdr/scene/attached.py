@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import drjit as dr
 import mitsuba as mi
 
+from ..core.errors import InputError, warn_once
+from ..core.recording import recording
+
 # The kinds of objects whose methods Dr.Jit calls for arrays of pointers.
 POINTERS = ("ShapePtr", "EmitterPtr", "BSDFPtr", "SensorPtr", "MediumPtr", "PhaseFunctionPtr")
+
+
+AS_THEY_ARE = ("value", "position", "to_world")  # parameters from which their owners derive nothing
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Parameter:
         node: that plugin (mi.Object).
         above: what contains the plugin, from the next upwards.
         marked: Mitsuba marks it as differentiable.
+        value: what it holds, where that was asked for.
     """
 
     key: str
@@ -31,6 +38,7 @@ class Parameter:
     node: Any
     above: tuple[Any, ...]
     marked: bool
+    value: Any = field(default=None, compare=False, repr=False)
 
     @property
     def plugin(self) -> str:
@@ -38,7 +46,7 @@ class Parameter:
         return self.node.class_name()
 
 
-def parameter(params: Any, key: str) -> Parameter:
+def parameter(params: Any, key: str, value: Any = None) -> Parameter:
     """The entry ``key`` of ``params``, a `mi.SceneParameters`."""
     _, _, node, flags = params.properties[key]
     above, parent = [], params.hierarchy[node][0]
@@ -46,7 +54,7 @@ def parameter(params: Any, key: str) -> Parameter:
         above.append(parent)
         parent = params.hierarchy[parent][0]
     marked = not int(flags) & int(mi.ParamFlags.NonDifferentiable)
-    return Parameter(key, key.rsplit(".", 1)[-1], node, tuple(above), marked)
+    return Parameter(key, key.rsplit(".", 1)[-1], node, tuple(above), marked, value)
 
 
 def values(params: Any) -> Iterator[tuple[str, Any]]:
@@ -66,11 +74,89 @@ def attached(scene: Any, sensor: Any = None, suspended: bool = True) -> list[Par
     found = []
     with dr.resume_grad(when=suspended):
         params = mi.traverse(scene)
-        found += [parameter(params, key) for key, value in values(params) if dr.grad_enabled(value)]
+        found += [parameter(params, key, value) for key, value in values(params) if dr.grad_enabled(value)]
         if sensor is not None and sensor not in params.hierarchy:
             params = mi.traverse(sensor)
-            found += [parameter(params, key) for key, value in values(params) if dr.grad_enabled(value)]
+            found += [parameter(params, key, value) for key, value in values(params) if dr.grad_enabled(value)]
     return found
+
+
+def require_finite(found: list[Parameter]) -> None:
+    """Refuse NaN and infinity in parameters: faces with such vertices would be left out without a word.
+
+    Args:
+        found: parameters with their values. Inside of what `dr.freeze` records nothing is read.
+
+    Raises:
+        InputError: names the parameter and the remedy.
+    """
+    if recording() or not found:
+        return
+    with dr.suspend_grad():
+        # All are asked at once.
+        if sum((_unusable(p.value) for p in found), mi.UInt32(0))[0] == 0:
+            return
+        bad = next(p for p in found if _unusable(p.value)[0])
+    raise InputError(
+        f"Parameter '{bad.key}': some of its numbers are NaN or infinite, so that it has no derivative. Go back to its last"
+        " finite values and take smaller steps."
+    )
+
+
+def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:
+    """Refuse shapes that were attached without a word to the scene: what they derive from their parameters is not attached.
+
+    The gradient would lack outlines and normals. Of what else waits for ``params.update()`` it may be 0; that is warned of.
+
+    Args:
+        params: what `mi.render` got.
+        found: the attached parameters.
+
+    Raises:
+        InputError: names the parameter and the remedy.
+    """
+    advice = "Call params.update() after dr.enable_grad(...)"
+    with dr.resume_grad():
+        behind = [p for p in found if isinstance(p.node, mi.Shape) and p.node.parameters_grad_enabled()]
+        if behind and not scene.shapes_grad_enabled():
+            raise InputError(
+                f"Parameter '{behind[0].key}' is attached, and its shape does not know: most of the gradient would be missing."
+                f" {advice}."
+            )
+        for key in _waiting(params, found):
+            warn_once(
+                f"Parameter '{key}' was attached or replaced after the last params.update(): its gradient may be 0. {advice}."
+            )
+
+
+def _waiting(params: Any, found: list[Parameter]) -> list[str]:
+    """Keys of attached parameters whose owners ``params`` has still to tell, and that these do not read as they are."""
+    if not isinstance(params, mi.SceneParameters):
+        return []
+    own = {(p.node, p.name) for p in found if p.name not in AS_THEY_ARE}
+    dirty = {(node, name) for (_, node), names in params.nodes_to_update.items() for name in names}
+    waiting = []
+    for key, (value, kind, node, _) in params.properties.items():
+        place = (node, key.rsplit(".", 1)[-1])
+        if place in own:
+            value = value if kind is None else mi.get_property(value, kind, node)
+            if place in dirty or params.update_candidates.get(key, _identity(value)) != _identity(value):
+                waiting.append(key)
+    return waiting
+
+
+def _identity(value: Any) -> int:
+    """As `mi.SceneParameters` tells whether a value is still the one that it was."""
+    return hash(tuple(dr.detail.collect_indices(value)))
+
+
+def _unusable(value: Any) -> Any:
+    """UInt32, how many numbers of ``value`` are NaN or infinite."""
+    value = dr.detach(value)
+    if not dr.is_array_v(value):
+        value = value.matrix  # a transform
+    numbers = value.array if dr.is_tensor_v(value) else dr.ravel(value)
+    return dr.sum(dr.select(dr.isfinite(numbers), mi.UInt32(0), 1))
 
 
 def alive() -> Iterator[Any]:

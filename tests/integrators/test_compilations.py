@@ -44,6 +44,7 @@ def compilations(name: str, integrator: str) -> list[int]:
             assert kernels
             counts.append(sum(not x["cache_hit"] for x in kernels))
     finally:
+        dr.kernel_history_clear()
         dr.set_flag(dr.JitFlag.KernelHistory, history)
         move.reset()
     return counts

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pbdr.core import errors
+from pbdr.core.errors import InputError
 from pbdr.core.recording import freeze
 from pbdr.integrators.capabilities import Capabilities, refusal, require_unbiased
 from pbdr.scene.attached import alive, attached, parameter
@@ -417,3 +418,88 @@ def test_normals_of_lights_are_refused_and_those_of_coarse_mirrors_warned_of(nam
             dr.backward(dr.sum(image, axis=None))
             assert dr.any(params["ball.vertex_normals"].grad != 0)
     assert any("below the plane of" in text for text in said)
+
+
+@pytest.mark.parametrize("key", ["thing.vertex_positions", "thing.bsdf.reflectance.value", "light.to_world"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("mode", [dr.ADMode.Forward, dr.ADMode.Backward])
+def test_numbers_that_are_not_finite_are_named(key, value, mode):
+    """Faces with such vertices are left out by Embree: the gradients of the others looked right."""
+    light = {"type": "rectangle", "to_world": T().translate([0, 2, 3]), "emitter": {"type": "area"}}
+    thing = {"type": "cube", "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.4, 0.5, 0.6]}}}
+    scene = world(thing=thing, light=light)
+    params = mi.traverse(scene)
+    θ = mi.Float(0)
+    dr.enable_grad(θ)
+    if key == "light.to_world":
+        params[key] = mi.Transform4f().translate(mi.Vector3f(θ + value, 2, 3))
+    elif key.endswith("positions"):
+        where = dr.arange(mi.UInt32, dr.width(params[key])) == 5
+        params[key] = mi.Float(params[key]) + dr.select(where, θ + value, θ)
+    else:
+        params[key] = mi.Color3f(params[key].x, params[key].y + θ + value, params[key].z)
+    params.update()
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+    with pytest.raises(InputError, match=f"'{key}'.*NaN or infinite"):
+        image = mi.render(scene, params, integrator=integrator, spp=2)
+        if mode == dr.ADMode.Forward:
+            dr.forward(θ)
+            dr.eval(dr.grad(image))
+        else:
+            dr.backward(dr.sum(image, axis=None))
+
+
+@pytest.mark.parametrize("name", ["prb_edge", "prb_reparam"])
+@pytest.mark.parametrize("assigned", [False, True])
+def test_shapes_that_were_not_told_are_refused(name, assigned):
+    """What was seen without a refusal: the whole derivative of a cube 0, and 3 % of that of a smooth mesh."""
+    scene = world(thing={"type": "cube"}, ball=BALL)
+    params = mi.traverse(scene)
+    integrator = mi.load_dict({"type": name, "max_depth": 2})
+    for key in ("thing.vertex_positions", "ball.to_world"):
+        if assigned:
+            θ = mi.Float(0)
+            dr.enable_grad(θ)
+            moved = (
+                mi.Transform4f().translate(mi.Vector3f(θ, 0, 0)) @ params[key] if "world" in key else params[key] + θ
+            )
+            params[key] = moved
+        else:
+            dr.enable_grad(params[key])
+        with pytest.raises(InputError, match=rf"'{key}'.*Call params\.update\(\)"):
+            dr.backward(dr.sum(mi.render(scene, params, integrator=integrator, spp=1), axis=None))
+        with pytest.raises(InputError, match=rf"'{key}'.*Call params\.update\(\)"):
+            integrator.render_backward(scene, None, dr.ones(mi.TensorXf, (12, 12, 3)), spp=1)
+        params.update()
+        dr.backward(dr.sum(mi.render(scene, params, integrator=integrator, spp=1), axis=None))
+        params[key] = dr.detach(params[key])
+        params.update()
+
+
+def test_maps_that_were_not_told_are_warned_of(monkeypatch):
+    said = []
+    monkeypatch.setattr("pbdr.scene.attached.warn_once", said.append)
+    texture = {"type": "bitmap", "bitmap": mi.Bitmap(np.full((4, 4, 3), 0.5, np.float32)), "raw": True}
+    lamp = {"type": "point", "position": [0, 3, 0], "intensity": 2.0}
+    scene = world(thing={"type": "sphere", "bsdf": {"type": "diffuse", "reflectance": texture}}, lamp=lamp)
+    params = mi.traverse(scene)
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+
+    def gradient(key):
+        dr.backward(dr.sum(mi.render(scene, params, integrator=integrator, spp=1), axis=None))
+        return np.abs(dr.grad(params[key]).numpy()).sum()
+
+    key = "thing.bsdf.reflectance.data"
+    dr.enable_grad(params[key])
+    assert gradient(key) == 0 and len(said) == 1 and key in said[0]
+    params.update()
+    assert gradient(key) > 0 and len(said) == 1
+    params[key] = dr.detach(params[key])
+    dr.enable_grad(params["lamp.intensity.value"])
+    params.update()
+    assert gradient("lamp.intensity.value") > 0
+    dr.enable_grad(params["lamp.position"])  # read as it is: nothing is said, nothing is missing
+    first = gradient("lamp.position")
+    dr.set_grad(params["lamp.position"], 0)
+    params.update()
+    assert first > 0 and len(said) == 1 and np.isclose(gradient("lamp.position"), first, rtol=1e-4)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import drjit as dr
 import mitsuba as mi
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tiny_scene import cut_short, write_scene
 
 import pbdr
 from pbdr.optimization import checkpoint
+from pbdr.optimization.run import thread_count
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,7 @@ def test_scenes_freed_while_a_step_is_recorded(scene_folder, tmp_path):
     code = f"""
 import gc, pbdr
 pbdr.set_variant()
+import drjit as dr
 import mitsuba as mi
 render = mi.render
 def littering(*args, **more):
@@ -115,3 +118,14 @@ def test_command_line(scene_folder, tmp_path):
         check=False,
     )
     assert done.returncode == 0 and image.exists(), done.stderr
+
+
+@pytest.mark.skipif("cuda" in (mi.variant() or ""), reason="threads of the CPU")
+def test_sums_outlive_a_change_of_threads():
+    """Sums per thread are laid out for the number of threads that there was when they were recorded."""
+    for k in range(5):
+        with thread_count(1):
+            index = dr.arange(mi.UInt32, 1 << 20) % 16
+            total = dr.zeros(mi.Float, 64)
+            dr.scatter_add(total, mi.Float(1 + k), index, mode=dr.ReduceMode.Expand)
+        assert (total.numpy() == (1 + k) * (np.arange(64) < 16) * (1 << 16)).all()
