@@ -29,6 +29,9 @@ class EdgeRecord:
     speed: Any  # attached; only its derivative has a meaning. Or None: ``slide`` gives it all
     slide: Callable[[], Any] | None = None  # gives an attached number that belongs to ``speed``, too
     learn: Callable[[Any], None] | None = None  # is told what each lane was worth (signed Float)
+    lever: Any = None  # Float: largest speed if the discontinuity moves by one unit of length, where that is known
+    pairs: bool = True  # lanes 2i and 2i + 1 are the two sides of one sample
+    tally: Callable[[Any], None] | None = None  # is told what each lane was worth for a motion of one unit
 
 
 def scaled(records: Iterable[EdgeRecord], share: float) -> Iterable[EdgeRecord]:
@@ -45,8 +48,11 @@ def boundary_forward(sensor: Any, records: Iterable[EdgeRecord]) -> Any:
             with dr.resume_grad():
                 v = _speed(r)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
-            if r.learn is not None:
-                r.learn(dr.select(r.active, dr.mean(mi.unpolarized_spectrum(r.value)) * v, 0))
+            if r.learn is not None or r.tally is not None:
+                worth = dr.select(r.active, dr.mean(mi.unpolarized_spectrum(r.value)) * v, 0)
+                for tell in (r.learn, r.tally):
+                    if tell is not None:
+                        tell(worth)
         return film.image()
 
 
@@ -68,7 +74,7 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
         adjoint = film.adjoint(grad_in, film.expected_weight)
         for r in records:
             weight = film.read(adjoint, r.pos, r.value, r.alpha, r.wavelengths, r.active)
-            if r.learn is not None or moves:  # it is needed more than once
+            if r.learn is not None or r.tally is not None or moves:  # it is needed more than once
                 dr.eval(weight)
             with dr.resume_grad():
                 speed = sum(part for part in (r.speed, r.slide and r.slide()) if part is not None)
@@ -76,4 +82,6 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
                 dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
             if r.learn is not None:
                 r.learn(weight)
+            if r.tally is not None:
+                r.tally(weight * r.lever)
         dr.eval()

@@ -27,7 +27,7 @@ from ..scene.lights import lights_move
 from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
 from .led_segments import LONGEST, CameraRay, Lead
-from .own_horizon import has_smooth_meshes
+from .own_horizon import has_smooth_meshes, steepest
 from .path_state import SceneTraits
 
 DECAY = 0.5  # share of camera-side samples that stop at each further rough vertex
@@ -44,7 +44,7 @@ class Indirect:
         scene: Any,
         camera: Any,
         edges: SceneEdges,
-        spp: int,
+        spp: float,
         sensor_moves: bool,
         guides: dict[str, FilmGuide],
         film: dict[str, FilmSampler] | None = None,
@@ -55,6 +55,7 @@ class Indirect:
         self.sensor_moves = sensor_moves
         border = 2 * camera.border
         self.count = max(64, int(spp * float((camera.size[0] + border) * (camera.size[1] + border))))
+        self.number = dr.opaque(mi.Float, self.count)  # a literal would be compiled into the kernels
         # A receiver needs one more segment behind it.
         depth = integrator.max_depth
         self.deepest = min(depth, 1 << 16) - 2
@@ -64,6 +65,7 @@ class Indirect:
         self.lights_move = lights_move(scene)
         self.plain_shapes = all(s.is_mesh() or s.class_name() in PLAIN for s in scene.shapes())
         self.smooth = has_smooth_meshes(scene)
+        self.finest = steepest(scene) if self.smooth else mi.Float(0)
         traits = SceneTraits(scene, sensor_moves, forward)
         self.frames = traits.frames
         self.near = traits.near_motion(depth)
@@ -88,7 +90,7 @@ class Indirect:
 
     def camera_density(self, pos: Any) -> Any:
         """Number of camera-side samples per square pixel at ``pos`` whose receiver the sensor sees."""
-        return self.count * self.first_share * self.film["rough"].pdf(pos)
+        return self.number * self.first_share * self.film["rough"].pdf(pos)
 
     def learner(self, name: str, pos: Any) -> Any:
         """Function that takes the worth of two lanes per sample started at ``pos`` (each twice)."""
@@ -96,7 +98,7 @@ class Indirect:
         def learn(worth: Any) -> None:
             i = 2 * dr.arange(mi.UInt32, self.count)
             w = dr.gather(mi.Float, worth, i) + dr.gather(mi.Float, worth, i + 1)
-            self.film[name].learn(dr.gather(mi.Point2f, pos, i), w, self.count)
+            self.film[name].learn(dr.gather(mi.Point2f, pos, i), w, self.number)
 
         return learn
 
@@ -197,7 +199,7 @@ class Indirect:
         _, length = self.edges.span(leaf)
         t = self.edges.parameter(view, leaf, edge, mi.Float(0))
         across = dr.norm(dr.cross(self.edges.at(view, leaf, t).tangent, ω))
-        density = self.count * pdf / (length * dr.maximum(across, 1e-12))
+        density = self.number * pdf / (length * dr.maximum(across, 1e-12))
         return dr.select(active & dr.isfinite(density), density, 0)
 
     def area_density(self, shape: Any) -> Any:

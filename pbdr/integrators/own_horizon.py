@@ -29,6 +29,13 @@ def has_smooth_meshes(scene: Any) -> bool:
     return any(map(interpolates_normals, all_shapes(scene)))
 
 
+def steepest(scene: Any) -> Any:
+    """How far a facet turns if one of its vertices moves by one unit of length: 1 / its height, of the mean facet."""
+    meshes = [s for s in all_shapes(scene) if interpolates_normals(s)]
+    faces, area = sum(s.face_count() for s in meshes), sum((s.surface_area() for s in meshes), mi.Float(0))
+    return dr.sqrt(faces / dr.maximum(dr.detach(area), 1e-20))
+
+
 def share(si: Any) -> Any:
     """Probability of looking at the receiver's own horizon instead of at an outline."""
     return dr.minimum(SLOPE * dr.norm(dr.cross(si.n, si.sh_frame.n)), MOST)

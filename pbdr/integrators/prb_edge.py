@@ -26,6 +26,7 @@ from .shadow_edges import shadow_record
 from .sky_edges import sky_records
 from .sliding_film import sliding_cameras
 from .specular_edges import specular_record
+from .term_shares import Terms
 
 SENSORS = 1024  # most sensors that an integrator remembers something about
 
@@ -40,7 +41,9 @@ class EdgeIntegrator(PathIntegrator):
             side of the film, not with its area.
         sppi: samples per pixel of the indirect boundary (shadows, interreflection, reflection).
 
-    ``spp`` given to `mi.render` overrides each of them, except that 0 switches a term off.
+    ``spp`` given to `mi.render` overrides each of them, except that 0 switches a term off. Where neither ``sppp`` nor
+    ``sppi`` is given, ``spp`` is the number of interior samples, and those of a boundary follow from what samples of
+    earlier derivatives through the same sensor were worth, between 1/64 and 4 times ``spp`` (`term_shares`).
 
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
@@ -62,7 +65,12 @@ class EdgeIntegrator(PathIntegrator):
         # Kept from render to render: mesh adjacency, and where samples were worth their cost.
         self.topologies: dict = {}
         self.guides: dict = {}
+        self.usual_shares: dict = {}  # see `term_shares`
         self.seen: list = []  # the sensors that ``guides`` knows: alive, so that each has its own id
+
+    def own_counts(self) -> tuple[int | None, int | None, int | None]:
+        """The numbers of samples that the user gave: of interior, primary and indirect boundary."""
+        return self.sppc, self.sppp, self.sppi
 
     def _require(self, scene, sensor, params=None):
         super()._require(scene, sensor, params)
@@ -88,6 +96,7 @@ class EdgeIntegrator(PathIntegrator):
     def forget(self) -> None:
         """Drop what earlier renders taught: the next one is that of a new integrator."""
         self.guides.clear()
+        self.usual_shares.clear()
 
     def state(self, sensors: list[Any]) -> dict[str, np.ndarray]:
         """What was learned about each of ``sensors``, as plain arrays: part of a checkpoint."""
@@ -114,7 +123,7 @@ class EdgeIntegrator(PathIntegrator):
                 owner, _, child = key.partition(" ")
                 if owner == str(id(sensor)):
                     for name, guide in guides.items():
-                        for field in ("moment", "visits", "box"):
+                        for field in guide.learned:
                             yield f"guide/{v}/{child}/{name}/{field}", guide, field
 
     # ---------------------------------------------------------------- boundaries
@@ -135,23 +144,28 @@ class EdgeIntegrator(PathIntegrator):
             return
         self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
+        terms = Terms(self, sensor, spp, "forward" if forward else "backward")
+        # Samples per pixel of outline: their number follows the side of the film.
+        lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
+        if seen and terms.primary > 0:
+            for seed_k, spp_k, share in self.passes(sensor, seed, terms.primary, lanes):
+                records = primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward)
+                yield terms.watch(scaled(records, share), 0)
         primary = self.samples(self.sppp, spp, sensor, 1)
-        if (seen or inner) and primary > 0:
-            # Samples per pixel of outline: their number follows the side of the film.
-            lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
+        if inner and primary > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
-                if seen:
-                    yield scaled(primary_records(self, scene, sensor, seed_k, spp_k, self.topologies, forward), share)
-                if inner:
-                    yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
+                yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth not in (0, 1):
             films: dict = {}  # of each camera, the same in all passes
-            for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                if seen or lights or turned:
-                    yield scaled(self._indirect_records(scene, sensor, seed_k, spp_k, films, forward), share)
-                if reflected:
+            if seen or lights or turned:
+                for seed_k, spp_k, share in self.passes(sensor, seed, terms.indirect, 2):
+                    records = self._indirect_records(scene, sensor, seed_k, spp_k, films, forward)
+                    yield terms.watch(scaled(records, share), 1)
+            if reflected:
+                for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
                     yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
+        terms.learn()
 
     def guides_of(self, sensor, k):
         self._remember(sensor)

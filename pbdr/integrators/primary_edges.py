@@ -32,7 +32,7 @@ PILOTS = 8192  # points that ask what is visible before the samples are distribu
 HIDDEN = 0.1  # share of the sampling weight that an outline keeps which no pilot sees
 
 
-def sample_count(camera: Camera, spp: int) -> int:
+def sample_count(camera: Camera, spp: float) -> int:
     """Edge samples for ``spp`` samples per pixel *of outline*, not of the film."""
     return max(64, int(spp * OUTLINE * (camera.size[0] + camera.size[1])))
 
@@ -71,7 +71,8 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
 
         # A point on an outline, and where it is on the film.
-        u = (mi.Float(lane >> 1) + rng.next_1d()) / count
+        number = dr.opaque(mi.Float, count)  # a literal would be compiled into the kernels
+        u = (mi.Float(lane >> 1) + rng.next_1d()) / number
         aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
         lens = camera.lens_point(aperture)
         row, pmf, u = distribution.sample(u)
@@ -117,7 +118,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         L, valid, _, state = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first
         )
-        factor = sign * edge.dt / (pmf * count)
+        factor = sign * edge.dt / (pmf * number)
         value = dr.select(active, L * ray_weight * factor, 0)
         alpha = dr.select(active & valid, factor, 0)
 
@@ -131,7 +132,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
     slid = None
     if sliding:
         slid = outline_record(camera, pos, ray, hit, normal, state[2] * ray_weight * factor, active)
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed), slid
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, lever=length * scale), slid
 
 
 @dr.syntax

@@ -77,7 +77,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         self.sppc = props.get("sppc", None)
         self.seen_scenes: set[int] = set()  # those that gave a derivative
         self.known: set = set()  # groups of attached parameters whose gradients can be read
-        self.shares = (1.0, 1.0, 1.0)  # factors on the samples of each term, see `optimization.allocation`
+        # Factors on the samples of each term, see `optimization.allocation`; ``None``: left to the integrator.
+        self.shares: tuple[float, float, float] | None = None
 
     # ---------------------------------------------------------------- one wavefront
 
@@ -357,20 +358,22 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         border = 2 * film.rfilter().border_size() if film.sample_border() else 0
         pixels = (film.crop_size()[0] + border) * (film.crop_size()[1] + border)
         most = min(MAX_WAVEFRONT, memory.budget() // LANE)
-        count = min(spp, math.ceil(pixels * spp * lanes / most))
+        count = min(math.ceil(spp), math.ceil(pixels * spp * lanes / most))
         if count <= 1:
             yield seed, spp, 1.0
             return
+        spp = math.ceil(spp)
         for k in range(count):
             part = spp * (k + 1) // count - spp * k // count
             yield mi.sample_tea_32(mi.UInt32(seed), mi.UInt32(k + 1))[0], part, part / spp
 
     def samples(self, own: int | None, requested: int, sensor: Any, term: int) -> int:
         """Samples per pixel of one term: 0 switches off, else the call's, the plugin's, the sampler's."""
-        if own == 0 or self.shares[term] == 0:
+        share = 1.0 if self.shares is None else self.shares[term]
+        if own == 0 or share == 0:
             return 0
         count = requested or own or sensor.sampler().sample_count()
-        return max(1, round(count * self.shares[term]))
+        return max(1, round(count * share))
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"

@@ -84,7 +84,7 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     camera, count = ctx.camera, ctx.count
     lane = dr.arange(mi.UInt32, count)
     u_film, u_x, u_y, u_stop, u_lobe, u_a, u_b, u_narrow, u_edge, u_near, u_along = lattice(lane, 11, seed)
-    pos = ctx.film["rough"].sample((lane + u_film) / count, mi.Vector2f(u_x, u_y))
+    pos = ctx.film["rough"].sample((mi.Float(lane) + u_film) / ctx.number, mi.Vector2f(u_x, u_y))
     aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
     time = camera.sensor.shutter_open()
     if camera.sensor.shutter_open_time() > 0:
@@ -131,7 +131,7 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
         pi=end.pi,
         depth=end.depth,
         first=first,
-        β=end.β * weight / (count * share * ctx.film["rough"].pdf(pos)),
+        β=end.β * weight / (ctx.number * share * ctx.film["rough"].pdf(pos)),
         leaf=leaf,
         t=t,
         pdf=pdf,
@@ -241,6 +241,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         speed=speed,
         slide=slide,
         learn=ctx.learner("rough", choice.pos),
+        lever=dr.select(own, ctx.finest, dr.rcp(dr.maximum(r, 1e-12))),
     )
 
 

@@ -123,7 +123,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         Le = emitter.eval_direction(it, ds_e, active)
         pdf = dr.select(on_surface, ps.pdf * dr.square(far) / dr.maximum(dr.abs_dot(ps.n, ω), 1e-8), ds.pdf)
         pdf = dr.select(delta, 1, pdf) * ctx.light_share(emitter, active)
-        density = pdf * pmf / (length * across) * ctx.count
+        density = pdf * pmf / (length * across) * ctx.number
 
         J = camera.pixels_per_area(si.p, si.n, lens)
         share = dr.select(delta, 1, _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
@@ -156,6 +156,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     return EdgeRecord(
         pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed,
         slide=slide if ctx.near is not None and ctx.deepest > 0 else None,
+        lever=dr.rcp(dr.maximum(r, 1e-12)), pairs=False,
     )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         speed=speed,
         slide=slide if ctx.chains_move else None,
         learn=ctx.learner("chain", c.start),
+        lever=mi.Float(1),
     )
 
 
@@ -227,7 +228,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     low, high = camera.window()
     lane = dr.arange(mi.UInt32, count)
     u_film, u_x, u_y, u_narrow, u_edge, u_near, u_along = lattice(lane, 7, seed)
-    pos = ctx.film["chain"].sample((lane + u_film) / count, mi.Vector2f(u_x, u_y))
+    pos = ctx.film["chain"].sample((mi.Float(lane) + u_film) / ctx.number, mi.Vector2f(u_x, u_y))
     aperture = rng.next_2d() if camera.kind == "thinlens" else mi.Point2f(0.5)
     time = camera.sensor.shutter_open()
     if camera.sensor.shutter_open_time() > 0:
@@ -261,7 +262,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     a, b = dr.maximum(at - most, low), dr.minimum(at + most, high)
     trials = _trials(film, edges, leaf, t, at, a, b, most, rng, active)
     end = film.local(at, active)
-    density = count * ctx.film["chain"].pdf(pos) * (b.x - a.x) * (b.y - a.y) / trials * pdf * chain.pdf
+    density = ctx.number * ctx.film["chain"].pdf(pos) * (b.x - a.x) * (b.y - a.y) / trials * pdf * chain.pdf
 
     # The outline as it is seen from there. |ds/dt| from the direction along it, across the ray.
     o = end.ray.o

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import drjit as dr
 import mitsuba as mi
@@ -34,6 +34,7 @@ class FilmGuide:
     box: Any
     columns: int
     rows: int
+    learned: ClassVar[tuple[str, ...]] = ("moment", "visits", "box")
 
     @classmethod
     def over(cls, size: Any, most: int = SIDE) -> FilmGuide:
@@ -98,14 +99,14 @@ class FilmSampler:
         """Density of `sample` per square pixel."""
         return dr.gather(mi.Float, self.weights, self.cell_of(pos)) / (self.cell.x * self.cell.y)
 
-    def learn(self, pos: Any, value: Any, samples: int) -> None:
+    def learn(self, pos: Any, value: Any, samples: Any) -> None:
         """Remember the samples ``value`` (their sum is the estimate) that were started at ``pos``.
 
         Later renders are told, this one goes on as it began: its forward and its adjoint derivative
         use the same samples.
 
         Args:
-            samples: their number, lanes of wasted ones included.
+            samples: Float, their number, lanes of wasted ones included.
         """
         index, guide = self.cell_of(pos), self.guide
         # What the sample would weigh if all cells were equally likely.
