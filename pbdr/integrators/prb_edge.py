@@ -81,15 +81,23 @@ class EdgeIntegrator(PathIntegrator):
             FilmSide(sensor)  # refuses films whose channels it does not know
 
     def _forward(self, scene, sensor, seed, spp):
+        terms = self._terms(scene, sensor, spp, "forward")
         result = super()._forward(scene, sensor, seed, spp)
-        for records in self._boundaries(scene, sensor, seed, spp, forward=True):
+        for records in self._boundaries(scene, sensor, seed, spp, terms, forward=True):
             result += boundary_forward(sensor, records)
         return result
 
     def _backward(self, scene, sensor, seed, spp, grad_in):
+        terms = self._terms(scene, sensor, spp, "backward")
         super()._backward(scene, sensor, seed, spp, grad_in)
-        for records in self._boundaries(scene, sensor, seed, spp):
+        for records in self._boundaries(scene, sensor, seed, spp, terms):
             boundary_backward(sensor, records, grad_in)
+
+    def _terms(self, scene, sensor, spp, mode):
+        """Sample counts, before anything is launched: what is read would be waited for. ``None`` if nothing moves."""
+        if shapes_move(scene) or sensor_moves(sensor) or lights_move(scene) or SceneTraits(scene).chains_move:
+            return Terms(self, sensor, spp, mode)
+        return None
 
     # ---------------------------------------------------------------- what is learned
 
@@ -134,7 +142,7 @@ class EdgeIntegrator(PathIntegrator):
             return []
         return sliding_cameras(sensor, SceneTraits(scene))
 
-    def _boundaries(self, scene, sensor, seed, spp, forward=False):
+    def _boundaries(self, scene, sensor, seed, spp, terms, forward=False):
         """Samplers of discontinuities, one after the other."""
         yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
@@ -144,7 +152,6 @@ class EdgeIntegrator(PathIntegrator):
             return
         self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
-        terms = Terms(self, sensor, spp, "forward" if forward else "backward")
         # Samples per pixel of outline: their number follows the side of the film.
         lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
         if seen and terms.primary > 0:
@@ -165,7 +172,8 @@ class EdgeIntegrator(PathIntegrator):
             if reflected:
                 for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
                     yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
-        terms.learn()
+        if terms is not None:
+            terms.learn()
 
     def guides_of(self, sensor, k):
         self._remember(sensor)

@@ -18,12 +18,12 @@ from ..core import memory
 from ..core.errors import InputError, UnsupportedError, near_matches
 from ..core.memo import remembered
 from ..core.recording import recording
-from ..scene.attached import others_at_rest, require_finite, require_updated
+from ..scene.attached import attached, not_finite, others_at_rest, require_finite, require_updated
 from ..scene.instances import all_shapes
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
-from ..scene.tangents import settled
+from ..scene.tangents import ray_tangent, settled
 from .capabilities import (
     check_lone_normals,
     plugin_name,
@@ -37,6 +37,7 @@ from .path import trace
 from .path_state import SceneTraits
 from .sliding_film import SlidingFilm, first_point
 from .subsurface_step import require_followed
+from .visibility import blocks, first_opaque
 
 # Most lanes of one pass, whatever the memory: larger wavefronts are not faster.
 MAX_WAVEFRONT = 1 << 23
@@ -76,6 +77,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         super().__init__(props)
         self.sppc = props.get("sppc", None)
         self.seen_scenes: set[int] = set()  # those that gave a derivative
+        self.looked_at: tuple = (0, None)  # by the primal image: the scene, and which of its parameters is not finite
         self.known: set = set()  # groups of attached parameters whose gradients can be read
         # Factors on the samples of each term, see `optimization.allocation`; ``None``: left to the integrator.
         self.shares: tuple[float, float, float] | None = None
@@ -178,6 +180,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor)
         warn_of_media(self, scene)
+        # What reads numbers waits for all that was launched: here that is little.
+        self.looked_at = id(scene), not_finite(attached(scene, sensor))
         image = None
         with dr.suspend_grad():
             for seed_k, spp_k, share in self.passes(sensor, seed, spp):
@@ -199,7 +203,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
         found = require_known(self, scene, sensor)
         if found:
-            require_finite(found)
+            known, bad = self.looked_at
+            require_finite(bad if known == id(scene) else not_finite(found))
+            self.looked_at = 0, None
             require_updated(scene, params, found)
             check_lone_normals(self, found)
             warn_of_coarse_mirrors(found)
@@ -255,7 +261,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             ray, weight, pos = self.sample_rays(scene, sensor, sampler)
             tangent = None
             if attached is not None:
-                tangent = _tangent(attached, sensor)
+                tangent = ray_tangent(attached, sensor)
             sliding, start = self._first_point(scene, sensor, ray, pos)
             more = {"ray_tangent": tangent, **start}
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
@@ -377,55 +383,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def to_string(self) -> str:
         return f"{type(self).__name__}[max_depth={self.max_depth}, rr_depth={self.rr_depth}]"
-
-
-def _tangent(attached: Any, sensor: Any) -> tuple[Any, Any]:
-    """Derivatives of origin and direction of the sensor's attached rays.
-
-    Raises:
-        UnsupportedError: inside `mi.render`, Dr.Jit 1.5 carries none through the calls of a batch.
-    """
-    flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
-    with dr.resume_grad():
-        try:
-            # One after the other: the origin depends on the direction.
-            d = dr.forward_to(attached.d, flags=flags)
-            dr.clear_grad(attached.d)
-            return dr.forward_to(attached.o, flags=flags), d
-        except RuntimeError:
-            if sensor.class_name() != "BatchSensor":
-                raise
-            raise UnsupportedError(
-                f"Sensor '{sensor.id()}' (batch): forward mode of mi.render cannot differentiate the sensors in a batch. Use"
-                " backward mode, integrator.render_forward, or render each of them by itself."
-            ) from None
-
-
-def blocks(scene: Any, ray: Any, active: Any) -> Any:
-    """Whether something lies on ``ray``."""
-    return scene.ray_test(ray, coherent=False, active=active)
-
-
-@dr.syntax
-def first_opaque(scene: Any, ray: Any, active: Any) -> Any:
-    """First hit of ``ray`` (unit direction) that is no area light.
-
-    Its distance counts from the origin of ``ray``; `skip_area_emitters` of Mitsuba 3.9.1 counts it from the last light, which
-    displaces analytic shapes.
-    """
-    hit = scene.ray_intersect_preliminary(ray, coherent=True, reorder=False, active=active)
-    lit = active & hit.is_valid() & (hit.shape.emitter() != None)  # noqa: E711 (traced)
-    while lit:
-        si = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, lit)
-        # As far as Mitsuba spawns rays, but on the line: beside an outline, a step aside would see the wrong side of it.
-        skipped = hit.t + dr.dot(si.spawn_ray(ray.d).o - si.p, si.n) / dr.dot(ray.d, si.n)
-        beyond = mi.Ray3f(ray)
-        beyond.o = ray(skipped)
-        further = scene.ray_intersect_preliminary(beyond, coherent=True, reorder=False, active=lit)
-        further.t += skipped
-        hit[lit] = further
-        lit &= hit.is_valid() & (hit.shape.emitter() != None)  # noqa: E711 (traced)
-    return hit
 
 
 def image_shape(sensor: Any, integrator: Any) -> tuple[int, int, int]:

@@ -30,8 +30,8 @@ from .camera_walk import walk
 from .entry_motion import entry_slide
 from .face_slide import FaceSlide
 from .indirect import Indirect
-from .render import blocks
 from .sliding_film import first_point
+from .visibility import blocks
 
 # Angle between outline and each of the two rays. The intersection with a curved shape is less exact.
 OFFSET = 3e-6

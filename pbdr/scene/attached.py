@@ -81,26 +81,28 @@ def attached(scene: Any, sensor: Any = None, suspended: bool = True) -> list[Par
     return found
 
 
-def require_finite(found: list[Parameter]) -> None:
-    """Refuse NaN and infinity in parameters: faces with such vertices would be left out without a word.
+def not_finite(found: list[Parameter]) -> Parameter | None:
+    """The first of some parameters, with values, that holds NaN or infinity. Nothing is read while `dr.freeze` records."""
+    if recording() or not found:
+        return None
+    with dr.suspend_grad():
+        # All are asked at once.
+        if sum((_unusable(p.value) for p in found), mi.UInt32(0))[0] == 0:
+            return None
+        return next(p for p in found if _unusable(p.value)[0])
 
-    Args:
-        found: parameters with their values. Inside of what `dr.freeze` records nothing is read.
+
+def require_finite(bad: Parameter | None) -> None:
+    """Refuse what `not_finite` has found: faces with such vertices would be left out without a word.
 
     Raises:
         InputError: names the parameter and the remedy.
     """
-    if recording() or not found:
-        return
-    with dr.suspend_grad():
-        # All are asked at once.
-        if sum((_unusable(p.value) for p in found), mi.UInt32(0))[0] == 0:
-            return
-        bad = next(p for p in found if _unusable(p.value)[0])
-    raise InputError(
-        f"Parameter '{bad.key}': some of its numbers are NaN or infinite, so that it has no derivative. Go back to its last"
-        " finite values and take smaller steps."
-    )
+    if bad is not None:
+        raise InputError(
+            f"Parameter '{bad.key}': some of its numbers are NaN or infinite, so that it has no derivative. Go back to its"
+            " last finite values and take smaller steps."
+        )
 
 
 def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..core.errors import UnsupportedError
 from .attached import values
 
 # Of a traversal that uses up its graph; parameters keep their tangents.
@@ -68,3 +69,25 @@ def tangents_only(v: Any) -> Any:
     dr.enable_grad(v)
     dr.set_grad(v, tangent)
     return v
+
+
+def ray_tangent(attached: Any, sensor: Any) -> tuple[Any, Any]:
+    """Derivatives of origin and direction of the sensor's attached rays.
+
+    Raises:
+        UnsupportedError: inside `mi.render`, Dr.Jit 1.5 carries none through the calls of a batch.
+    """
+    flags = dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad
+    with dr.resume_grad():
+        try:
+            # One after the other: the origin depends on the direction.
+            d = dr.forward_to(attached.d, flags=flags)
+            dr.clear_grad(attached.d)
+            return dr.forward_to(attached.o, flags=flags), d
+        except RuntimeError:
+            if sensor.class_name() != "BatchSensor":
+                raise
+            raise UnsupportedError(
+                f"Sensor '{sensor.id()}' (batch): forward mode of mi.render cannot differentiate the sensors in a batch. Use"
+                " backward mode, integrator.render_forward, or render each of them by itself."
+            ) from None
