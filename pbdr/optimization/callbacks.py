@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import drjit as dr
 import mitsuba as mi
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,11 +31,24 @@ def memory_mib() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-class Metrics(Callback):
-    """One JSON line per step. Lines from after a checkpoint that is resumed are dropped."""
+def compilations() -> int:
+    """How many kernels were compiled since the history was cleared last: those that no cache had. Clears it."""
+    return sum(not x["cache_hit"] for x in dr.kernel_history() if x["type"] == dr.KernelType.JIT)
 
-    def __init__(self, folder: Path, first: int):
+
+class Metrics(Callback):
+    """One JSON line per step. Lines from after a checkpoint that is resumed are dropped.
+
+    ``compilations`` is ``null`` in most steps: counting takes a tenth of a frozen step's time.
+
+    Args:
+        first: number of the first step.
+        passes: steps that see all views once. Compilations are counted in two passes, and in every 16th step.
+    """
+
+    def __init__(self, folder: Path, first: int, passes: int):
         self.path = folder / "metrics.jsonl"
+        self.early = first + 2 * passes
         kept = []
         if self.path.exists():
             for line in self.path.read_text().splitlines():
@@ -45,7 +59,11 @@ class Metrics(Callback):
                     continue  # cut off by a kill
         self.path.write_text("".join(k + "\n" for k in kept))
 
+    def before_step(self, i: int) -> None:
+        dr.kernel_history_clear()
+
     def after_step(self, i: int, record: dict[str, Any]) -> None:
+        record["compilations"] = compilations() if i < self.early or i % 16 == 0 else None
         with open(self.path, "a") as f:
             f.write(json.dumps({**record, "memory_mib": round(memory_mib(), 1)}) + "\n")
 

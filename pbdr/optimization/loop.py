@@ -91,7 +91,7 @@ def run(problem: Problem, schedule: Schedule, first: int, callbacks: list[Any]) 
             "loss": total,
             "rate": rate,
             "gradient": norms,
-            "shares": list(getattr(problem.integrator, "shares", ())),
+            "shares": list(getattr(problem.integrator, "shares", None) or ()),
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - cpu,
         }

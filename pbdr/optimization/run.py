@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,14 +193,16 @@ def _count(experiment: Experiment, sensors: list[Any]) -> str:
 def _go(experiment: Experiment, problem: Problem, held_out: list[Any], folder: Path, first: int, quiet: bool) -> Result:
     schedule = experiment.schedule
     callbacks: list[Any] = [
-        Metrics(folder, first),
+        Metrics(folder, first, math.ceil(len(problem.sensors) / schedule.views_per_step)),
         Checkpoints(folder, problem, schedule.checkpoint_every, schedule.iterations),
         Pictures(folder, problem, schedule.image_every),
     ]
     if not quiet:
         callbacks.append(Live(first, schedule.iterations))
-    with thread_count(schedule.threads):
+    # One flag for all steps: a recorded step would be recorded anew when it changes.
+    with thread_count(schedule.threads), dr.scoped_set_flag(dr.JitFlag.KernelHistory):
         run(problem, schedule, first, callbacks)
+        dr.kernel_history_clear()
     problem.collection.to_scene()
     write_results(experiment, problem, held_out, folder)
     return Result(folder, write_report(folder), problem.collection.values())

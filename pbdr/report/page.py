@@ -33,8 +33,8 @@ peak memory {{ memory }} MiB · {{ versions.variant }} · Mitsuba {{ versions.mi
 {% if lost %}<p>scene.xml cannot hold {{ lost|join(", ") }}: in values.npz.</p>{% endif %}
 <h2>Loss</h2><img class="wide" src="{{ loss }}" alt="loss over iterations">
 <h2>Gradient norms</h2><img class="wide" src="{{ gradient }}" alt="gradient norms">
-<h2>Timings</h2><table><tr><th>first step</th><th>median step</th><th>CPU, median</th><th>total</th></tr>
-<tr><td class="n">{{ first_step }} s</td><td class="n">{{ per_step }} ms</td><td class="n">{{ cpu }} ms</td><td class="n">{{ seconds }} s</td></tr></table>
+<h2>Timings</h2><table><tr><th>first step</th><th>median step</th><th>CPU, median</th><th>total</th><th>kernels compiled</th></tr>
+<tr><td class="n">{{ first_step }} s</td><td class="n">{{ per_step }} ms</td><td class="n">{{ cpu }} ms</td><td class="n">{{ seconds }} s</td><td class="n">{{ compiled }}</td></tr></table>
 <h2>Experiment</h2><pre>{{ experiment }}</pre><h2>Versions</h2><pre>{{ versions_text }}</pre></html>"""
 
 
@@ -91,6 +91,7 @@ def write_report(folder: str | Path) -> Path:
             per_step=f"{1e3 * float(np.median(seconds)):.0f}",
             cpu=f"{1e3 * float(np.median([m['cpu_seconds'] for m in metrics])):.0f}",
             first_step=f"{seconds[0]:.2f}",
+            compiled=_compiled(metrics),
             memory=f"{max(m['memory_mib'] for m in metrics):.0f}",
             views=views,
             parameters=parameters,
@@ -105,6 +106,13 @@ def write_report(folder: str | Path) -> Path:
     path = folder / "report.html"
     path.write_text(page)
     return path
+
+
+def _compiled(metrics: list[dict]) -> str:
+    """Kernels compiled in the steps that were counted: at first, where it is natural, and in the second half, where not."""
+    counts = [(m["iteration"], m["compilations"]) for m in metrics if m.get("compilations") is not None]
+    late = [n for i, n in counts if 2 * i >= len(metrics)]
+    return f"{sum(n for _, n in counts)}" + (f", {sum(late)} of them late" if late else "")
 
 
 def _name_in(experiment: str) -> str:

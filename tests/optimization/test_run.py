@@ -35,6 +35,8 @@ def test_run_folder(whole):
     assert {"scene.xml", "report.html", "summary.json"} <= names
     lines = [json.loads(x) for x in (whole.folder / "metrics.jsonl").read_text().splitlines()]
     assert [x["iteration"] for x in lines] == list(range(6))
+    assert all(x["compilations"] is not None for x in lines[:4]) and lines[3]["compilations"] == 0  # 2 views: 2 passes
+    assert lines[5]["compilations"] is None and not dr.flag(dr.JitFlag.KernelHistory)
     page = whole.report.read_text()
     assert page.count("data:image/png") >= 12 and "held-out-00" in page
     plain = mi.load_file(str(whole.folder / "scene.xml"))
