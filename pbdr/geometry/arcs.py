@@ -2,83 +2,110 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 
-from ..scene.instances import Part
+from ..core.arrays import on_device
+from ..scene.frames import columns
+from ..scene.instances import Part, registry_number
 from ..scene.tangents import tangents_only
-from .edge_sample import EdgeBounds, EdgeSample, join
+from .edge_sample import EdgeBounds, EdgeSample
 from .rounding import UNIT
 
 ARCS = 64  # pieces of a circle
 RIM, SPHERE, LINE = 0, 1, 2
+# (kind, sign, top) of each piece: the wall of a cylinder hides parts of its rims, and ends in two lines.
+PIECES = {
+    "Disk": ((RIM, 0, 0),),
+    "Sphere": ((SPHERE, 0, 0),),
+    "Cylinder": ((RIM, 1, 0), (RIM, -1, 1), (LINE, 1, 0), (LINE, -1, 0)),
+}
 # Mitsuba solves |o + t d|² = R² of a cylinder in single precision, so that from a distance r the square of the distance
 # between ray and axis is off by this times u r².
 QUADRATIC = 8
 
 
+@dataclass
+class ArcTable:
+    """What curved outlines a scene has, kept while its shapes stay the same. A dataclass, so that `dr.freeze` finds it.
+
+    A piece is a circle or a line; its rows ``64 p`` to ``64 p + 63`` are arcs of it.
+
+    Attributes:
+        owner: UInt32 per piece, number of its shape in the list that the table was made of.
+        kind, sign, top: UInt32, Float, Float per piece; a rim at the top of a cylinder has ``top`` 1.
+        shape, child, number: UInt32 per piece, of `Part`; ``child`` is its registry number in a group, else 0.
+        whole: UInt32, rows for a search from changing viewpoints: rims stay cut, of other outlines one row stands for all.
+    """
+
+    owner: Any
+    kind: Any
+    sign: Any
+    top: Any
+    shape: Any
+    child: Any
+    number: Any
+    whole: Any
+    shown: bool
+    pieces: int
+
+    @classmethod
+    def of(cls, shapes: list[Part]) -> ArcTable:
+        rows: list[tuple] = []
+        for owner, part in enumerate(shapes):
+            child = 0 if part.instance is None else registry_number(part.shape)
+            for kind, sign, top in PIECES[part.shape.class_name()]:
+                rows.append((owner, kind, sign, top, part.index, child, part.number))
+        owner, kind, sign, top, shape, child, number = (np.array(c) for c in zip(*rows))
+        first = np.arange(len(rows)) * ARCS
+        whole = [f + np.arange(ARCS if k == RIM else 1) for f, k in zip(first, kind)]
+        integers = (owner, kind, shape, child, number, np.concatenate(whole))
+        owner, kind, shape, child, number, whole = (on_device(mi.UInt32, x.astype(np.uint32)) for x in integers)
+        sign, top = (on_device(mi.Float, x.astype(np.float32)) for x in (sign, top))
+        shown = any(part.instance is not None for part in shapes)
+        return cls(owner, kind, sign, top, shape, child, number, whole, shown, len(rows))
+
+
 class ArcSet:
     """Outlines of spheres, disks and cylinders, cut into short arcs.
 
-    Each row is a shape frame (o, x, y, z: origin and axes in world space) and a start parameter.
+    Each row has a shape frame (o, x, y, z: origin and axes in world space) and a start parameter.
     Outlines of spheres and cylinders depend on the viewpoint and are derived from it.
     """
 
-    def __init__(self, shapes: list[Part]):
-        rows = {k: [] for k in ("shape", "kind", "start", "step", "sign", "child", "number")}
-        frames = {k: [] for k in "oxyz"}
-        k = dr.arange(mi.Float, ARCS)
-        kinds: list[int] = []
-        self.shown = any(part.instance is not None for part in shapes)
-        for part in shapes:
-            shape = part.shape
-            with dr.resume_grad():
-                m, outer = mi.traverse(shape)["to_world"], part.to_world()
-                m = m if outer is None else outer @ m
-                o, x, y, z = (m @ mi.Point3f(0), *(m @ mi.Vector3f(*e) for e in ((1, 0, 0), (0, 1, 0), (0, 0, 1))))
-                top = o + z
-            name = shape.class_name()
-            pieces = []
-            if name in ("Disk", "Cylinder"):
-                pieces.append((RIM, o, 1 if name == "Cylinder" else 0))
-            if name == "Cylinder":
-                pieces += [(RIM, top, -1), (LINE, o, 1), (LINE, o, -1)]
-            if name == "Sphere":
-                pieces.append((SPHERE, o, 0))
-            for kind, origin, sign in pieces:
-                kinds.append(kind)
-                step = 1 / ARCS if kind == LINE else dr.two_pi / ARCS
-                for key, value in (("kind", kind), ("shape", part.index), ("number", part.number)):
-                    rows[key].append(dr.full(mi.UInt32, value, ARCS))
-                child = mi.ShapePtr(None if part.instance is None else shape)
-                rows["child"].append(dr.reinterpret_array(mi.UInt32, child) + dr.zeros(mi.UInt32, ARCS))
-                rows["start"].append(k * step)
-                rows["step"].append(dr.full(mi.Float, step, ARCS))
-                rows["sign"].append(dr.full(mi.Float, sign, ARCS))
-                with dr.resume_grad():
-                    for key, value in zip("oxyz", (origin, x, y, z)):
-                        frames[key].append(mi.Vector3f(value) + dr.zeros(mi.Vector3f, ARCS))
-        # Rims stay cut into arcs; of the other outlines the first row stands for all. (From device
-        # operations: an array made of host memory cannot be recorded by `dr.freeze`.)
-        self._whole = join(
-            [
-                dr.arange(mi.UInt32, ARCS) + i * ARCS if k == RIM else dr.full(mi.UInt32, i * ARCS, 1)
-                for i, k in enumerate(kinds)
-            ]
-        )
-        for key, parts in rows.items():
-            setattr(self, key, join(parts))
+    def __init__(self, table: ArcTable, shapes: list[Part]):
+        self.table, self.shown = table, table.shown
         with dr.resume_grad():
-            self.attached = [join(frames[key]) for key in "oxyz"]
+            to_world = [mi.Transform4f(mi.traverse(part.shape)["to_world"]) for part in shapes]
+            outer = [part.to_world() for part in shapes]
+            found = columns([t if o is None else o @ t for t, o in zip(to_world, outer)])
+            x, y, z, o = (dr.gather(mi.Vector3f, v, table.owner) for v in found)
+            self.attached = [o + z * table.top, x, y, z]
         self.o, self.x, self.y, self.z = (dr.detach(v) for v in self.attached)
-        dr.eval(self.shape, self.kind, self.start, self.step, self.sign, self.o, self.x, self.y, self.z)
-        if self.shown:
-            dr.eval(self.child, self.number)
+        dr.eval(self.o, self.x, self.y, self.z)
+
+    def piece(self, row: Any) -> tuple[Any, Any, Any, tuple[Any, Any, Any, Any]]:
+        """(number, kind, sign, frame) of the pieces that rows belong to."""
+        p = row // ARCS
+        frame = tuple(dr.gather(mi.Vector3f, v, p) for v in (self.o, self.x, self.y, self.z))
+        return p, dr.gather(mi.UInt32, self.table.kind, p), dr.gather(mi.Float, self.table.sign, p), frame
+
+    def interval(self, row: Any) -> tuple[Any, Any]:
+        """(start, length) of rows, in the curve parameter."""
+        kind = dr.gather(mi.UInt32, self.table.kind, row // ARCS)
+        step = dr.select(kind == LINE, mi.Float(1 / ARCS), dr.two_pi / ARCS)
+        return mi.Float(row % ARCS) * step, step
+
+    def shape(self, row: Any) -> Any:
+        """UInt32, index of the shape in the scene."""
+        return dr.gather(mi.UInt32, self.table.shape, row // ARCS)
 
     def __len__(self) -> int:
-        return dr.width(self.start)
+        return self.table.pieces * ARCS
 
     def hold_tangents(self) -> None:
         """Forward mode: keep the tangents alone of all outlines."""
@@ -135,17 +162,20 @@ class ArcSet:
 
     def _vague(self, row: Any, p: Any, viewer: Any) -> Any:
         """Distance by which the outline of a cylinder is off that rays from ``viewer`` see near ``p``."""
-        x, z, sign = dr.gather(mi.Vector3f, self.x, row), dr.gather(mi.Vector3f, self.z, row), self.sign
+        _, _, sign, (_, x, _, z) = self.piece(row)
         across = dr.cross(p - viewer, dr.normalize(z))
         off = (QUADRATIC * UNIT) * dr.squared_norm(across) * dr.rcp(dr.norm(x))
-        return dr.select(dr.gather(mi.Float, sign, row) != 0, off, 0)
+        return dr.select(sign != 0, off, 0)
 
     def weights(self, camera: Any) -> Any:
         """Length on the film in pixels of each arc (its chord); 0 outside the film."""
         lens = mi.Vector2f(0)
-        args = (camera.view(lens), self.kind, self.sign, self.o, self.x, self.y, self.z)
-        a, _, exists = self._point(*args, self.start)
-        b, _, _ = self._point(*args, self.start + self.step)
+        row = dr.arange(mi.UInt32, len(self))
+        _, kind, sign, (o, x, y, z) = self.piece(row)
+        start, step = self.interval(row)
+        args = (camera.view(lens), kind, sign, mi.Point3f(o), x, y, z)
+        a, _, exists = self._point(*args, start)
+        b, _, _ = self._point(*args, start + step)
         s0, z0 = camera.project(a, lens)
         s1, z1 = camera.project(b, lens)
         pad = dr.maximum(camera.blur(z0), camera.blur(z1)) + dr.norm(s1 - s0)
@@ -161,7 +191,7 @@ class ArcSet:
 
     def sample(self, camera: Any, row: Any, u: Any, lens: Any, scene: Any) -> EdgeSample:
         """The point at fraction ``u`` of arc ``row``, on the outline seen from ``lens``."""
-        start, step = dr.gather(mi.Float, self.start, row), dr.gather(mi.Float, self.step, row)
+        start, step = self.interval(row)
         edge = self.at(camera.view(lens), row, dr.fma(u, step, start), scene)
         edge.dt *= step
         edge.vague = self._vague(row, edge.p, camera.origin)
@@ -169,17 +199,15 @@ class ArcSet:
 
     def at(self, view: Any, row: Any, t: Any, scene: Any) -> EdgeSample:
         """The point with curve parameter ``t`` (angle, or share of the height for lines)."""
-        kind, shape = dr.gather(mi.UInt32, self.kind, row), dr.gather(mi.UInt32, self.shape, row)
-        sign = dr.gather(mi.Float, self.sign, row)
-        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        piece, kind, sign, (o, x, y, z) = self.piece(row)
         p, tangent, exists = self._point(view, kind, sign, mi.Point3f(o), x, y, z, t)
         exists &= (kind != RIM) | (sign == 0) | ~self._behind_wall(view, sign, mi.Point3f(o), x, y, z, t)
         inside = dr.select((kind == RIM) & (sign != 0), z * sign, o - mi.Vector3f(p))
-        owner, shown = dr.gather(mi.ShapePtr, scene.shapes_dr(), shape), {}
+        owner, shown = dr.gather(mi.ShapePtr, scene.shapes_dr(), self.shape(row)), {}
         if self.shown:
-            child = dr.gather(mi.UInt32, self.child, row)
+            child = dr.gather(mi.UInt32, self.table.child, piece)
             shown["instance"] = dr.select(child != 0, owner, dr.zeros(mi.ShapePtr))
-            shown["number"] = dr.gather(mi.UInt32, self.number, row)
+            shown["number"] = dr.gather(mi.UInt32, self.table.number, piece)
             owner = dr.select(child != 0, dr.reinterpret_array(mi.ShapePtr, child), owner)
         return EdgeSample(
             p=p,
@@ -196,20 +224,19 @@ class ArcSet:
 
     def closed(self, row: Any) -> Any:
         """Bool: a circle that slides over its surface."""
-        return dr.gather(mi.UInt32, self.kind, row) == SPHERE
+        return dr.gather(mi.UInt32, self.table.kind, row // ARCS) == SPHERE
 
     def angle(self, view: Any, row: Any, direction: Any) -> Any:
         """Parameter of the point on a sphere's outline in ``direction``."""
-        o, x, y, z = (dr.gather(mi.Vector3f, v, row) for v in (self.o, self.x, self.y, self.z))
+        _, _, _, (o, x, y, z) = self.piece(row)
         inward = _into_frame(x, y, z)
         local = mi.Frame3f(dr.normalize(inward @ view.toward(mi.Point3f(o)))).to_local(inward @ mi.Vector3f(direction))
         return dr.atan2(local.y, local.x)
 
     def parameter(self, view: Any, row: Any, edge: EdgeSample, start: Any) -> Any:
         """Parameter of the point ``edge`` on the outline seen from ``view``, at or after ``start``."""
-        kind = dr.gather(mi.UInt32, self.kind, row)
-        o = mi.Point3f(dr.gather(mi.Vector3f, self.o, row))
-        around = self.angle(view, row, edge.p - o)
+        _, kind, _, (o, *_) = self.piece(row)
+        around = self.angle(view, row, edge.p - mi.Point3f(o))
         t = dr.select(kind == SPHERE, around, dr.atan2(edge.local.y, edge.local.x))
         t -= dr.two_pi * dr.floor((t - start) / dr.two_pi)
         return dr.select(kind == LINE, edge.local.z, t)
@@ -219,14 +246,14 @@ class ArcSet:
 
         A rim stays cut into arcs; outlines that slide over the surface are one curve.
         """
-        row = self._whole
-        start, step, kind = (dr.gather(type(x), x, row) for x in (self.start, self.step, self.kind))
-        return row, start, dr.select(kind == RIM, step, step * ARCS)
+        row = self.table.whole
+        start, step = self.interval(row)
+        return row, start, dr.select(self.piece(row)[1] == RIM, step, step * ARCS)
 
     def bounds(self, row: Any, start: Any, length: Any) -> EdgeBounds:
         """Bounds of the curves that `whole` lists."""
-        o, x, y, z = (mi.Point3f(dr.gather(mi.Vector3f, v, row)) for v in (self.o, self.x, self.y, self.z))
-        kind = dr.gather(mi.UInt32, self.kind, row)
+        _, kind, _, frame = self.piece(row)
+        o, x, y, z = (mi.Point3f(v) for v in frame)
         lengths = dr.norm(mi.Vector3f(x)), dr.norm(mi.Vector3f(y))
         radius = dr.hypot(*lengths) if self.shown else dr.maximum(*lengths)  # an instance may shear
         far = dr.select(kind == LINE, o + z, o)
@@ -249,7 +276,7 @@ class ArcSet:
 
     def motion(self, edge: EdgeSample) -> Any:
         """World position of a sample, attached to its shape's transform; its value is ``edge.p``."""
-        o, x, y, z = (dr.gather(mi.Vector3f, v, edge.row) for v in self.attached)
+        o, x, y, z = (dr.gather(mi.Vector3f, v, edge.row // ARCS) for v in self.attached)
         return mi.Point3f(o + x * edge.local.x + y * edge.local.y + z * edge.local.z)
 
 

@@ -29,6 +29,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device, same
+from ..scene.instances import registry_number
 from ..scene.viewpoint import Viewpoint
 from .edge_sample import join
 from .faces import FEW, Face
@@ -107,11 +108,6 @@ class BoundaryTables:
             and len(self.faces) == len(meshes)
             and all(same(f, dr.detach(m.faces_buffer())) for f, m in zip(self.faces, meshes))
         )
-
-
-def registry_number(shape: Any) -> int:
-    """The number that stands for ``shape`` in arrays of pointers."""
-    return dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0]
 
 
 def _bent(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from ..scene.instances import moves
 from .arcs import ArcSet
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .edge_tree import EdgeTree
-from .segments import MeshTopology, SegmentSet
+from .segments import SegmentSet
 from .silhouettes import edge_sets
 
 LIGHT = 4.0  # sampling weight of the border of a light, relative to that of other shapes
@@ -37,7 +37,7 @@ class SceneEdges:
             receivers that do.
     """
 
-    def __init__(self, scene: Any, cache: dict[str, MeshTopology], statics: bool):
+    def __init__(self, scene: Any, cache: dict[str, Any], statics: bool):
         self.scene = scene
         self.segments: SegmentSet | None = None
         self.arcs: ArcSet | None = None
@@ -53,7 +53,7 @@ class SceneEdges:
                 self.arcs = edges
                 self.row, self.start, self.length = edges.whole()
                 parts.append(edges.bounds(self.row, self.start, self.length))
-                shapes.append(dr.gather(mi.UInt32, edges.shape, self.row))
+                shapes.append(edges.shape(self.row))
         self.count = 0
         if not parts:
             return

@@ -10,7 +10,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device, same
-from ..scene.instances import Part
+from ..scene.instances import Part, registry_number
 from ..scene.tangents import tangents_only
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .rounding import STRIP, spawn_height
@@ -297,11 +297,6 @@ class MeshTopology:
 
     def matches(self, meshes: list[Part]) -> bool:
         return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
-
-
-def registry_number(shape: Any) -> int:
-    """What a `ShapePtr` to the shape holds."""
-    return int(dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0])
 
 
 def _positions(part: Part) -> Any:

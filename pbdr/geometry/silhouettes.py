@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import UnsupportedError, warn_once
-from ..scene.instances import Part, parts
-from .arcs import ArcSet
+from ..scene.instances import Part, parts, registry_number
+from .arcs import PIECES, ArcSet, ArcTable
 from .rounding import is_coarse
 from .segments import MeshTopology, SegmentSet
 
 
-def topology(cache: dict[str, MeshTopology], meshes: list[Part]) -> MeshTopology:
+def topology(cache: dict[str, Any], meshes: list[Part]) -> MeshTopology:
     """Adjacency of meshes, from ``cache`` while their faces stay the same."""
     key = " ".join(f"{m.index}:{m.name}" for m in meshes)
     found = cache.get(key)
@@ -25,7 +25,7 @@ def topology(cache: dict[str, MeshTopology], meshes: list[Part]) -> MeshTopology
     return found
 
 
-def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False) -> list[Any]:
+def edge_sets(scene: Any, cache: dict[str, Any], statics: bool = False) -> list[Any]:
     """The edge sets of all shapes that are attached to the AD graph; with ``statics``, of all.
 
     Raises:
@@ -45,7 +45,7 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         name = part.shape.class_name()
         if part.shape.is_mesh():
             meshes.append(part)
-        elif name in ("Disk", "Sphere", "Cylinder"):
+        elif name in PIECES:
             arcs.append(part)
         elif not moves:
             warn_once(
@@ -64,5 +64,11 @@ def edge_sets(scene: Any, cache: dict[str, MeshTopology], statics: bool = False)
         if adjacency.count:
             sets.append(SegmentSet(adjacency, meshes))
     if arcs:
-        sets.append(ArcSet(arcs))
+        key = " ".join(
+            f"{a.index}:{a.name}:{a.shape.class_name()}:{'' if a.instance is None else registry_number(a.shape)}"
+            for a in arcs
+        )
+        if key not in cache:
+            cache[key] = ArcTable.of(arcs)
+        sets.append(ArcSet(cache[key], arcs))
     return sets

@@ -17,6 +17,7 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError
 from .contents import contents
+from .frames import columns
 from .tangents import tangents_only
 
 
@@ -58,6 +59,11 @@ def is_attached(instance: Any) -> bool:
     """Whether the transform of an instance is attached to the AD graph."""
     with dr.resume_grad():
         return dr.grad_enabled(mi.traverse(instance)["to_world"])
+
+
+def registry_number(shape: Any) -> int:
+    """What a `ShapePtr` to the shape holds."""
+    return int(dr.reinterpret_array(mi.UInt32, mi.ShapePtr(shape))[0])
 
 
 def moves(shape: Any) -> bool:
@@ -121,10 +127,8 @@ class InstanceFrames:
     def __init__(self, instances: list[Any], forward: bool):
         self.instances = instances
         with dr.resume_grad():
-            matrices = [mi.traverse(s)["to_world"].matrix for s in instances]
-            self.rows = [[dr.concat([m[i, j] for m in matrices]) for j in range(4)] for i in range(3)]
-            if forward:
-                self.rows = [[tangents_only(x) for x in row] for row in self.rows]
+            found = columns([mi.traverse(s)["to_world"] for s in instances])
+            self.columns = [tangents_only(v) for v in found] if forward else list(found)
 
     @staticmethod
     def of(scene: Any, forward: bool = False) -> InstanceFrames | None:
@@ -135,8 +139,7 @@ class InstanceFrames:
     def flush(self) -> None:
         """After a loop in backward mode: hand the adjoints on to the parameters."""
         with dr.resume_grad():
-            for row in self.rows:
-                dr.enqueue(dr.ADMode.Backward, *row)
+            dr.enqueue(dr.ADMode.Backward, *self.columns)
             dr.traverse(dr.ADMode.Backward, dr.ADFlag.ClearInterior)
 
     def interaction(self, pi: Any, ray: Any, flags: Any, active: Any = True) -> Any:
@@ -183,7 +186,7 @@ class InstanceFrames:
             on |= here
             row = dr.select(here, k, row)
         on &= active
-        m = [[dr.gather(mi.Float, x, row, on) for x in line] for line in self.rows]
+        m = [list(line) for line in zip(*(dr.gather(mi.Vector3f, v, row, on) for v in self.columns))]
         for i in range(3):  # the identity where there is nothing to transform
             m[i] = [dr.select(on, x, 1.0 if i == j else 0.0) for j, x in enumerate(m[i])]
         return on, mi.Transform4f(mi.Matrix4f(*m[0], *m[1], *m[2], 0, 0, 0, 1))
