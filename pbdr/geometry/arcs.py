@@ -13,8 +13,9 @@ from ..core.arrays import on_device
 from ..scene.frames import columns
 from ..scene.instances import Part, registry_number
 from ..scene.tangents import tangents_only
+from .coincidences import CLOSE, coinciding_rims
 from .edge_sample import EdgeBounds, EdgeSample
-from .rounding import UNIT
+from .rounding import UNIT, extent
 
 ARCS = 64  # pieces of a circle
 RIM, SPHERE, LINE = 0, 1, 2
@@ -39,6 +40,7 @@ class ArcTable:
         owner: UInt32 per piece, number of its shape in the list that the table was made of.
         kind, sign, top: UInt32, Float, Float per piece; a rim at the top of a cylinder has ``top`` 1.
         shape, child, number: UInt32 per piece, of `Part`; ``child`` is its registry number in a group, else 0.
+        partner: UInt32 per piece, a rim that lay on it when the table was made, or itself. ``None`` if none did.
         whole: UInt32, rows for a search from changing viewpoints: rims stay cut, of other outlines one row stands for all.
     """
 
@@ -52,6 +54,7 @@ class ArcTable:
     whole: Any
     shown: bool
     pieces: int
+    partner: Any = None
 
     @classmethod
     def of(cls, shapes: list[Part]) -> ArcTable:
@@ -67,7 +70,14 @@ class ArcTable:
         owner, kind, shape, child, number, whole = (on_device(mi.UInt32, x.astype(np.uint32)) for x in integers)
         sign, top = (on_device(mi.Float, x.astype(np.float32)) for x in (sign, top))
         shown = any(part.instance is not None for part in shapes)
-        return cls(owner, kind, sign, top, shape, child, number, whole, shown, len(rows))
+        table = cls(owner, kind, sign, top, shape, child, number, whole, shown, len(rows))
+        rims = np.nonzero(np.array([r[1] for r in rows]) == RIM)[0]
+        if len(rims) > 1:
+            arcs = ArcSet(table, shapes)
+            frames = np.stack([np.array(v).T for v in (arcs.o, arcs.x, arcs.y, arcs.z)], 1)
+            partner = coinciding_rims(frames, rims)
+            table.partner = None if partner is None else on_device(mi.UInt32, partner.astype(np.uint32))
+        return table
 
 
 class ArcSet:
@@ -219,8 +229,19 @@ class ArcSet:
             inside=dr.select(kind == LINE, o + z * t - mi.Vector3f(p), inside),
             curved=True,
             vague=dr.select(view.finite, self._vague(row, p, mi.Point3f(view.at)), 0),
+            share=self._coinciding(piece, kind, p),
             **shown,
         )
+
+    def _coinciding(self, piece: Any, kind: Any, p: Any) -> Any:
+        """1 / number of rims that coincide at the point ``p`` of a piece."""
+        if self.table.partner is None:
+            return mi.Float(1)
+        other = dr.gather(mi.UInt32, self.table.partner, piece)
+        o, x, y, z = (dr.gather(mi.Vector3f, v, other) for v in (self.o, self.x, self.y, self.z))
+        local = _into_frame(x, y, z) @ (p - mi.Point3f(o))
+        off = dr.abs(dr.norm(mi.Vector2f(local.x, local.y)) - 1) * dr.norm(x) + dr.abs(local.z) * dr.norm(z)
+        return dr.select((kind == RIM) & (other != piece) & (off < CLOSE * extent(p)), 0.5, 1.0)
 
     def closed(self, row: Any) -> Any:
         """Bool: a circle that slides over its surface."""

@@ -34,6 +34,7 @@ class EdgeSample:
         instance, number: where the scene has instances, ShapePtr to the one that shows the shape (or null), and
             UInt32, the shape's number in its group.
         vague: Float, distance by which the intersection of rays with that shape is off (see `arcs`).
+        share: Float, 1 / number of borders that coincide here: each of them shows the whole jump.
     """
 
     p: Any
@@ -50,6 +51,7 @@ class EdgeSample:
     instance: Any = None
     number: Any = None
     vague: Any = 0.0
+    share: Any = 1.0
 
     def beside(self, hit: Any) -> Any:
         """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""

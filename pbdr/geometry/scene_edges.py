@@ -129,6 +129,7 @@ class SceneEdges:
             onto=line.onto,
             curved=curved,
             vague=pick(arc.vague, 0),
+            share=pick(arc.share, line.share),
             **_shown(curved, arc, line),
         )
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from ..core.arrays import on_device, same
 from ..scene.instances import Part, registry_number
+from ..scene.shapes import jumps_between_faces
 from ..scene.tangents import tangents_only
+from .coincidences import CLOSE, MOST, partners
 from .edge_sample import EdgeBounds, EdgeSample, join
-from .rounding import STRIP, spawn_height
+from .rounding import STRIP, extent, spawn_height
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
@@ -31,7 +33,8 @@ class SegmentSet:
     An edge is active if it is open, if it is a contour (both third corners lie on one side of
     the plane through viewpoint and edge; the winding does not matter), or if shading jumps across
     it: any bent edge (with interpolated normals, where the plane of a face still ends the light,
-    see `own_horizon`), edges with split vertices, and all edges of meshes with ``face_*`` attributes.
+    see `own_horizon`), edges with split vertices, and all edges of meshes with ``face_*`` attributes, or without texture coordinates where their
+    look depends on some.
     """
 
     def __init__(self, topology: MeshTopology, meshes: list[Part]):
@@ -195,8 +198,21 @@ class SegmentSet:
             contour=self.contour(view, p0, p1, qa, qb, odd),
             faces=(faces.x, faces.y),
             onto=tuple(to * dr.minimum(share, most / dr.maximum(dr.norm(to), 1e-20)) for to in (qa - p, qb - p)),
+            share=self._coinciding(row, p0, p1),
             **shown,
         )
+
+    def _coinciding(self, row: Any, p0: Any, p1: Any) -> Any:
+        """1 / number of borders that coincide with an edge."""
+        if self.topology.partners is None:
+            return mi.Float(1)
+        close, number = CLOSE * extent(p0, p1), mi.Float(1)
+        for other in dr.gather(mi.Vector3u, self.topology.partners, row):
+            q0, q1, _, _ = self._corners(other)
+            along = dr.maximum(dr.norm(q0 - p0), dr.norm(q1 - p1))
+            against = dr.maximum(dr.norm(q1 - p0), dr.norm(q0 - p1))
+            number += dr.select((other != row) & (dr.minimum(along, against) < close), 1.0, 0.0)
+        return dr.rcp(number)
 
     def bounds(self) -> EdgeBounds:
         """Boxes and cones of face normals, for `edge_tree.EdgeTree`."""
@@ -248,6 +264,7 @@ class MeshTopology:
         flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
         children: 2 UInt32 per edge, of a mesh in a group its registry number and its number in the group; else 0.
             ``None`` without instances.
+        partners: 3 UInt32 per edge, open ones that coincided with it when the table was made, or itself. ``None`` if none did.
     """
 
     faces: list
@@ -258,11 +275,12 @@ class MeshTopology:
     split: bool
     count: int
     children: Any = None
+    partners: Any = None
 
     @classmethod
     def of(cls, meshes: list[Part]) -> MeshTopology:
         columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
-        split, base, buffers = False, 0, []
+        split, base, buffers, ends_of, border = False, 0, [], [], []
         known: dict[int, MeshEdges] = {}  # of meshes that several instances show
         for part in meshes:
             index, mesh = part.index, part.shape
@@ -276,10 +294,13 @@ class MeshTopology:
             third = table[edges.face, 3 - edges.corner.sum(2)]
             columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
             columns["copies"].append(ends[:, 1] + base)
+            ends_of.append(_in_world(part, positions)[ends[:, 0]])
+            border.append(edges.face[:, 0] == edges.face[:, 1])
             columns["beside"].append(edges.face)
             varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
             # Colours that belong to faces jump at every edge, coplanar ones included.
-            always = edges.always | (edges.split if varies else False) | has_face_attributes(mesh)
+            every = has_face_attributes(mesh) or jumps_between_faces(mesh)
+            always = edges.always | edges.turned | (edges.split if varies else False) | every
             flat = 0 if mesh.has_vertex_normals() else 4
             columns["flags"].append(8 * index + flat + 2 * always + edges.always)
             split |= bool(edges.split.any())
@@ -293,10 +314,31 @@ class MeshTopology:
             children = on_device(mi.UInt32, np.concatenate(children).astype(np.uint32))
         flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
         count = sum(len(c) for c in columns["flags"])
-        return cls(buffers, *flat_columns, split, count, children)
+        return cls(
+            buffers, *flat_columns, split, count, children, _partners(np.concatenate(ends_of), np.concatenate(border))
+        )
 
     def matches(self, meshes: list[Part]) -> bool:
         return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
+
+
+def _in_world(part: Part, positions: np.ndarray) -> np.ndarray:
+    to_world = part.to_world()
+    if to_world is None:
+        return positions
+    m = np.array(dr.detach(to_world).matrix, np.float64).reshape(4, 4)
+    return positions @ m[:3, :3].T + m[:3, 3]
+
+
+def _partners(ends: np.ndarray, border: np.ndarray) -> Any:
+    """`coincidences.partners` of the open edges among all."""
+    border = np.nonzero(border)[0]
+    found = partners(ends[border])
+    if found is None:
+        return None
+    table = np.repeat(np.arange(len(ends))[:, None], MOST, axis=1)
+    table[border] = border[found]
+    return on_device(mi.UInt32, table.astype(np.uint32))
 
 
 def _positions(part: Part) -> Any:

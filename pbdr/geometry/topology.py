@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .coincidences import merged
+
 
 @dataclass(frozen=True)
 class MeshEdges:
@@ -21,12 +23,14 @@ class MeshEdges:
         corner: (E, 2, 2) uint32, corner of end point j in face k at ``corner[:, k, j]``.
         always: (E,) bool, open or non-manifold: a discontinuity from everywhere.
         split: (E,) bool, the two faces use different vertices at an end point (seam or crease).
+        turned: (E,) bool, the two faces wind oppositely: one of them shows its back.
     """
 
     face: np.ndarray
     corner: np.ndarray
     always: np.ndarray
     split: np.ndarray
+    turned: np.ndarray
 
     def __len__(self) -> int:
         return len(self.face)
@@ -46,21 +50,37 @@ def weld(positions: np.ndarray) -> np.ndarray:
     return ids.astype(np.int64)
 
 
+def _border(ids: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Vertices of edges with one face."""
+    corners = ids[faces]
+    a, b = corners.ravel(), np.roll(corners, -1, 1).ravel()
+    n = int(ids.max()) + 1 if len(ids) else 0
+    key = np.minimum(a, b) * n + np.maximum(a, b)
+    _, which, count = np.unique(key, return_inverse=True, return_counts=True)
+    open_ = (count[which] == 1) & (a != b)
+    return np.unique(np.concatenate([faces.ravel()[open_], np.roll(faces, -1, 1).ravel()[open_]]))
+
+
 def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
     """List the unique edges of a triangle soup.
 
     Args:
-        positions: (V, 3) float32; only equality matters.
+        positions: (V, 3) float32. Equal ones are one; on open borders those that nearly are, too: the ends of a seam that
+            was computed with sines are not the same bit for bit.
         faces: (F, 3) integer vertex indices.
 
-    Degenerate faces (two corners at one position) have no edges of their own. An edge with more
-    than two faces is kept and always active.
+    Degenerate faces (two corners at one position) have no edges of their own. An edge with more than two faces is kept and
+    always active.
     """
-    ids = weld(positions)[faces]
+    ids = weld(positions)
+    border = _border(ids, faces)
+    ids = merged(positions, border, ids)[faces]
     sound = (ids[:, 0] != ids[:, 1]) & (ids[:, 1] != ids[:, 2]) & (ids[:, 2] != ids[:, 0])
     face = np.nonzero(sound)[0]
     if len(face) == 0:
-        return MeshEdges(*(np.zeros(s, t) for s, t in (((0, 2), "u4"), ((0, 2, 2), "u4"), (0, bool), (0, bool))))
+        return MeshEdges(
+            *(np.zeros(s, t) for s, t in (((0, 2), "u4"), ((0, 2, 2), "u4"), (0, bool), (0, bool), (0, bool)))
+        )
     start = np.tile(np.arange(3), len(face))
     face = np.repeat(face, 3)
     end = (start + 1) % 3
@@ -69,7 +89,7 @@ def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
     low, high = np.where(swap, b, a), np.where(swap, a, b)
     first, second = np.where(swap, end, start), np.where(swap, start, end)
     order = np.lexsort((high, low))
-    low, high, face, first, second = (x[order] for x in (low, high, face, first, second))
+    low, high, face, first, second, swap = (x[order] for x in (low, high, face, first, second, swap))
     new = np.r_[True, (low[1:] != low[:-1]) | (high[1:] != high[:-1])]
     head = np.nonzero(new)[0]
     count = np.diff(np.r_[head, len(low)])
@@ -84,6 +104,7 @@ def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
         corner.astype(np.uint32)[near],
         (count != 2)[near],
         split[near],
+        ((count == 2) & (swap[head] == swap[mate]))[near],
     )
 
 

@@ -118,7 +118,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         L, valid, _, state = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first
         )
-        factor = sign * edge.dt / (pmf * number)
+        factor = sign * edge.dt * edge.share / (pmf * number)
         value = dr.select(active, L * ray_weight * factor, 0)
         alpha = dr.select(active & valid, factor, 0)
 

@@ -196,7 +196,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         first_emission=emission,
         segments=mi.UInt32(ctx.integrator.max_depth) - choice.depth - 1,
     )
-    value = L * f * choice.β * (sign * measure / choice.pdf)
+    value = L * f * choice.β * (sign * measure * dr.select(own, 1, edge.share) / choice.pdf)
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own

@@ -127,7 +127,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
 
         J = camera.pixels_per_area(si.p, si.n, lens)
         share = dr.select(delta, 1, _share(ctx, pos, si, bsdf, leaf, edge, ω, r, J, density, rng, active & ~delta))
-        value = Le * f * weight * end.weight * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
+        value = Le * f * weight * end.weight * edge.share * (-share * J * r / (dr.maximum(cos, 1e-8) * density * stop))
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     # The adjoint takes several kernels: none of them must trace the paths again.

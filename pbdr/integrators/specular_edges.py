@@ -83,7 +83,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             segments=mi.UInt32(ctx.integrator.max_depth) - c.length,
             opaque=~c.null,
         )
-        value = L * c.β * sign
+        value = L * c.β * sign * edge.share
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
         links: list = []
         if ctx.chains_move:

@@ -13,8 +13,9 @@ import mitsuba as mi
 from ..core.errors import InputError, warn_once
 from ..core.recording import recording
 
-# The kinds of objects whose methods Dr.Jit calls for arrays of pointers.
-POINTERS = ("ShapePtr", "EmitterPtr", "BSDFPtr", "SensorPtr", "MediumPtr", "PhaseFunctionPtr")
+# The kinds of objects whose methods Dr.Jit calls for arrays of pointers. Sensors only for a batch: Python sees a sensor that it
+# meets here first as a plain `mi.Sensor` ever after, without the methods of its class.
+POINTERS = ("ShapePtr", "EmitterPtr", "BSDFPtr", "MediumPtr", "PhaseFunctionPtr")
 
 
 AS_THEY_ARE = ("value", "position", "to_world")  # parameters from which their owners derive nothing
@@ -161,9 +162,13 @@ def _unusable(value: Any) -> Any:
     return dr.sum(dr.select(dr.isfinite(numbers), mi.UInt32(0), 1))
 
 
-def alive() -> Iterator[Any]:
-    """Every plugin that a call of a method may reach, of whatever scene: those that Dr.Jit's registry knows."""
-    for name in POINTERS:
+def alive(sensors: bool = True) -> Iterator[Any]:
+    """Every plugin that a call of a method may reach, of whatever scene: those that Dr.Jit's registry knows.
+
+    Args:
+        sensors: list them, too.
+    """
+    for name in (*POINTERS, *(("SensorPtr",) if sensors else ())):
         found: list[Any] = []
 
         def see(plugin: Any, found: list[Any] = found) -> Any:
@@ -173,6 +178,14 @@ def alive() -> Iterator[Any]:
         # A call is recorded once for each instance. Its result is not used, so that nothing is ever compiled.
         dr.dispatch(dr.reinterpret_array(getattr(mi, name), dr.opaque(mi.UInt32, 0, 1)), see)
         yield from (plugin for plugin in found if plugin is not None)
+
+
+def _number(plugin: Any) -> tuple[str, int]:
+    """What tells plugins apart. Python may know one by two objects: that of its class, and one that a call has shown first."""
+    for name in (*POINTERS, "SensorPtr"):
+        if isinstance(plugin, getattr(mi, name.removesuffix("Ptr"))):
+            return name, int(dr.reinterpret_array(mi.UInt32, getattr(mi, name)(plugin))[0])
+    return "", id(plugin)
 
 
 @contextmanager
@@ -185,14 +198,14 @@ def others_at_rest(scene: Any, sensor: Any = None) -> Iterator[None]:
     """
     kept = []
     with dr.resume_grad():
-        own = set(mi.traverse(scene).hierarchy)
+        own = set(map(_number, mi.traverse(scene).hierarchy))
         if sensor is not None:
-            own |= set(mi.traverse(sensor).hierarchy)
-        for plugin in alive():
-            if plugin in own:
+            own |= set(map(_number, mi.traverse(sensor).hierarchy))
+        for plugin in alive(sensor is not None and sensor.class_name() == "BatchSensor"):
+            if _number(plugin) in own:
                 continue
             params = mi.traverse(plugin)
-            own |= set(params.hierarchy)
+            own |= set(map(_number, params.hierarchy))
             found = {key: type(value)(value) for key, value in values(params) if dr.grad_enabled(value)}
             if found:
                 kept.append((params, found))

@@ -35,7 +35,7 @@ class Camera:
         width = crop[0] / slots
         self.offset = mi.ScalarVector2f(start[0] + slot * width, start[1])
         self.size = mi.ScalarVector2f(width, crop[1])
-        self.near = float(sensor.near_clip())
+        self.near = float(mi.traverse(sensor)["near_clip"])
         keep = (lambda x: x) if attached else dr.detach
         self.to_world = keep(sensor.world_transform())
         self.to_camera = self.to_world.inverse()

@@ -35,6 +35,24 @@ def shapes_move(scene: Any) -> bool:
         return any(is_instance(s) and is_attached(s) for s in scene.shapes())
 
 
+def textures_of(shape: Any) -> list[Any]:
+    """Textures of a shape's material and light that vary over it by its texture coordinates."""
+    found: list[Any] = []
+    for part in (shape.bsdf(), shape.emitter()):
+        if part is not None:
+            found += [x for x in mi.traverse(part).hierarchy if isinstance(x, mi.Texture) and x.is_spatially_varying()]
+    return [x for x in found if x.class_name() not in ("MeshAttribute", "VolumeAdapter")]
+
+
+def jumps_between_faces(mesh: Any) -> bool:
+    """Do all faces of a mesh look different? Without texture coordinates each has its own, and its own tangents."""
+    if mesh.has_vertex_texcoords():
+        return False
+    bsdf = mesh.bsdf()
+    anisotropic = bsdf is not None and mi.has_flag(bsdf.flags(), mi.BSDFFlags.Anisotropic)
+    return anisotropic or len(textures_of(mesh)) > 0
+
+
 def interpolates_normals(shape: Any) -> bool:
     """Is it a mesh that is shaded with the normals of its vertices?"""
     return shape.is_mesh() and shape.has_vertex_normals() and not shape.has_face_normals()

@@ -503,3 +503,21 @@ def test_maps_that_were_not_told_are_warned_of(monkeypatch):
     dr.set_grad(params["lamp.position"], 0)
     params.update()
     assert first > 0 and len(said) == 1 and np.isclose(gradient("lamp.position"), first, rtol=1e-4)
+
+
+def test_scenes_that_were_loaded_before_the_first_derivative():
+    """A call shows plugins of other scenes, for Python at first as objects of their base class: they stay what they are."""
+
+    def step(scene, seed):
+        params = mi.traverse(scene)
+        θ = mi.Float(0)
+        dr.enable_grad(θ)
+        params["thing.vertex_positions"] = dr.detach(params["thing.vertex_positions"]) + θ
+        params.update()
+        integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+        dr.backward(dr.sum(mi.render(scene, params, integrator=integrator, spp=16, seed=seed), axis=None))
+        return dr.grad(θ)[0]
+
+    scenes = [world(thing={"type": "cube"}) for _ in range(3)]
+    values = [step(scene, 0) for scene in scenes for _ in range(2)]
+    assert abs(values[0]) > 1 and np.allclose(values, values[0], rtol=0.05)
