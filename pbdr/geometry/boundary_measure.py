@@ -30,6 +30,7 @@ import numpy as np
 
 from ..core.arrays import on_device, same
 from ..scene.instances import registry_number
+from ..scene.shapes import jumps_between_faces
 from ..scene.viewpoint import Viewpoint
 from .edge_sample import join
 from .faces import FEW, Face
@@ -125,7 +126,7 @@ def _neighbours(mesh: Any, positions: np.ndarray, faces: np.ndarray) -> tuple[np
     """Per face: the vertex and the face across each edge (F, 3), and the flags."""
     edges = mesh_edges(positions, faces)
     varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-    always = edges.always | edges.turned | (edges.split if varies else False)
+    always = edges.always | edges.turned | (edges.split if varies else False) | jumps_between_faces(mesh)
     across = faces.copy()
     beside = np.repeat(np.arange(len(faces))[:, None], 3, 1)
     flags = np.full(len(faces), 0 if mesh.has_vertex_normals() else 8)

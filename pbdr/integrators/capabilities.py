@@ -13,7 +13,7 @@ from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter, attached, parameter
 from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
-from ..scene.shapes import distance_grids, has_rim, shapes_move
+from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move
 from .jumps.levels import Levels
 from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
@@ -359,10 +359,10 @@ def warn_of_unfollowed_terms(scene: Any) -> None:
             " nobody sees it."
         )
     if len(Levels(scene, lambda level, shapes: True)) or any(
-        s.is_mesh() and has_face_attributes(s) for s in scene.shapes()
+        s.is_mesh() and (has_face_attributes(s) or jumps_between_faces(s)) for s in scene.shapes()
     ):
         warn_once(
-            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, bump and normal"
+            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, meshes without texture coordinates that need some, bump and normal"
             " maps that turn normals over, normals of vertices that do on meshes of few faces) are followed only where all"
             " around moves alike: the derivative may be wrong. prb_edge samples them."
         )

@@ -299,6 +299,7 @@ def shading_normals():
 
 
 from . import (  # noqa: E402 (they register)
+    border_cases,  # noqa: F401
     coat_cases,  # noqa: F401
     contact_cases,  # noqa: F401
     dirac_cases,  # noqa: F401

@@ -39,6 +39,7 @@ INDIRECT = [
     "box_behind_veil_under_hidden_sky",
 ]  # fmt: skip
 CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor"]
+BORDERS = ["six_sides_seen", "six_sides_shadow", "closed_can", "seam_off_by_rounding", "turned_face"]
 EDGE_ON = ["edge_on_orthographic", "edge_on_perspective", "edge_on_shadow"]
 
 
@@ -51,7 +52,7 @@ def check(name, seeds, fd_spp, error, spp=144, **parameters):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT + CONTACT + EDGE_ON)
+@pytest.mark.parametrize("name", CONTINUOUS + DIRAC + OUTLINES + INDIRECT + CONTACT + EDGE_ON + BORDERS)
 def test_quick(name):
     spp = 1024 if name == "mirrored_box" else 256 if name in CONTACT else 144
     seeds = 16 if name == "bend_horizon" else 8  # of its differences one in eight lies far out
