@@ -10,9 +10,8 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device
-from ..scene.frames import columns
+from ..scene.frames import columns, tangents, with_tangents
 from ..scene.instances import Part, registry_number
-from ..scene.tangents import tangents_only
 from .coincidences import CLOSE, coinciding_rims
 from .edge_sample import EdgeBounds, EdgeSample
 from .rounding import UNIT, extent
@@ -89,14 +88,27 @@ class ArcSet:
 
     def __init__(self, table: ArcTable, shapes: list[Part]):
         self.table, self.shown = table, table.shown
-        with dr.resume_grad():
-            to_world = [mi.Transform4f(mi.traverse(part.shape)["to_world"]) for part in shapes]
-            outer = [part.to_world() for part in shapes]
-            found = columns([t if o is None else o @ t for t, o in zip(to_world, outer)])
-            x, y, z, o = (dr.gather(mi.Vector3f, v, table.owner) for v in found)
-            self.attached = [o + z * table.top, x, y, z]
-        self.o, self.x, self.y, self.z = (dr.detach(v) for v in self.attached)
+        self.shapes, self._attached = shapes, None
+        with dr.suspend_grad():
+            held = columns([mi.Transform4f(dr.detach(t.matrix)) for t in self._transforms()])
+            self.o, self.x, self.y, self.z = self._frames(held)
         dr.eval(self.o, self.x, self.y, self.z)
+
+    def _transforms(self) -> list[Any]:
+        """To world, of each shape; attached inside `dr.resume_grad`."""
+        inner = [mi.Transform4f(mi.traverse(part.shape)["to_world"]) for part in self.shapes]
+        outer = [part.to_world() for part in self.shapes]
+        return [t if o is None else o @ t for t, o in zip(inner, outer)]
+
+    def _frames(self, found: Any) -> tuple[Any, ...]:
+        """(o, x, y, z) of each piece."""
+        x, y, z, o = (dr.gather(mi.Vector3f, v, self.table.owner) for v in found)
+        return o + z * self.table.top, x, y, z
+
+    @property
+    def attached(self) -> tuple[Any, ...]:
+        """The frames, attached inside `dr.resume_grad`. Anew each time: a second traversal of a call adds to the first one's."""
+        return self._attached or self._frames(columns(self._transforms()))
 
     def piece(self, row: Any) -> tuple[Any, Any, Any, tuple[Any, Any, Any, Any]]:
         """(number, kind, sign, frame) of the pieces that rows belong to."""
@@ -120,7 +132,8 @@ class ArcSet:
     def hold_tangents(self) -> None:
         """Forward mode: keep the tangents alone of all outlines."""
         with dr.resume_grad():
-            self.attached = [tangents_only(v) for v in self.attached]
+            moved = self._frames(tangents(self._transforms()))
+            self._attached = tuple(with_tangents((self.o, self.x, self.y, self.z), moved))
 
     @staticmethod
     def _point(view, kind, sign, o, x, y, z, t):

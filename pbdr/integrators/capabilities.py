@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import drjit as dr
-import mitsuba as mi
-
 from ..core.errors import UnsupportedError, warn_once
-from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter, attached, parameter
-from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
-from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move
-from .jumps.levels import Levels
+from ..scene.shapes import has_rim
 from .known import CAMERA, CONTINUOUS, CURVES, FIELD, GEOMETRY, Refusal, needs
 
 
@@ -279,90 +273,4 @@ def check_lone_normals(integrator: Any, found: list[Parameter]) -> None:
         warn_once(
             f"Parameter '{lone.key}': where shading normals turn away from the viewer or from a light the surface is black, and"
             " the derivative by the motion of that border is missing. Move vertex_positions: their normals follow."
-        )
-
-
-def warn_of_coarse_mirrors(found: list[Parameter]) -> None:
-    """Say once that a border is missing which mirrors and smooth glass have on meshes of few faces that move.
-
-    Args:
-        found: the attached parameters.
-    """
-    for p in found:
-        if not (is_positions(p.key) or p.name == "vertex_normals") or not isinstance(p.node, mi.Shape):
-            continue
-        bsdf = p.node.bsdf()
-        if bsdf is not None and mi.has_flag(bsdf.flags(), mi.BSDFFlags.Delta) and has_rim(p.node):
-            warn_once(
-                f"Parameter '{p.key}': of a mirror or smooth glass with few faces, shading normals send light below the plane of"
-                " a face; the derivative by the motion of that border is missing. Use a finer mesh, or face_normals = true."
-            )
-
-
-def warn_of_media(integrator: Any, scene: Any) -> None:
-    """Say once that participating media are left out, where a scene has some."""
-    shape = next((s for s in scene.shapes() if s.is_medium_transition()), None)
-    if shape is not None:
-        warn_once(
-            f"{plugin_name(integrator)} leaves out participating media, as Mitsuba's path does: shape '{shape.id()}' has"
-            " one, of which only its surface is rendered. Use volpath or prbvolpath."
-        )
-
-
-def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moves: bool, lights_move: bool) -> None:
-    """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
-    delta, rough = [], False
-    for shape in all_shapes(scene):
-        flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
-        if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
-            delta.append(shape)
-        rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    moves = sensor_moves or any(p.moves for p in parts(scene) if p.shape in delta)
-    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
-        warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
-            " of them have no derivative: use small area lights."
-        )
-    if delta and rough and max_depth >= 3 and shapes_move(scene):
-        warn_once(
-            "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
-            " cast through glass) are not sampled; those that the camera sees there are."
-        )
-    if any(e.class_name() == "Projector" for e in scene.emitters()) and lights_move:
-        warn_once("prb_edge: the border of a moving projector's image is a discontinuity that is not sampled.")
-
-
-def warn_of_unfollowed_terms(scene: Any) -> None:
-    """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
-    if any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
-        warn_once(
-            "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
-            " directions follows: their motion is missing from the derivative. prb_edge samples them."
-        )
-    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in all_shapes(scene)):
-        warn_once(
-            "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
-            " samples them."
-        )
-    with dr.resume_grad():
-        grids = any(dr.grad_enabled(g) for g in distance_grids(scene))
-    if grids:
-        warn_once(
-            "prb_reparam: the shading normals of an sdfgrid do not follow its grid in Mitsuba 3.9.1: outlines and positions are"
-            " differentiated, how the surface is shaded is not. A grid that moves as a whole loses little, single values a third."
-        )
-    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
-    if curve is not None:
-        warn_once(
-            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
-            " moves there or behind them is missing, that of radii has been found up to 4 % too small. Let curves end where"
-            " nobody sees it."
-        )
-    if len(Levels(scene, lambda level, shapes: True)) or any(
-        s.is_mesh() and (has_face_attributes(s) or jumps_between_faces(s)) for s in scene.shapes()
-    ):
-        warn_once(
-            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, meshes without texture coordinates that need some, bump and normal"
-            " maps that turn normals over, normals of vertices that do on meshes of few faces) are followed only where all"
-            " around moves alike: the derivative may be wrong. prb_edge samples them."
         )

@@ -14,10 +14,11 @@ from ..scene.lights import lights_move
 from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
-from .capabilities import EDGE, warn_of_missing_terms
+from .capabilities import EDGE
 from .film import FilmSide
 from .indirect import Indirect
 from .jumps.samplers import jump_records, reflected_levels, reflected_records, seen_levels
+from .missing import warn_of_missing_terms
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -151,7 +152,7 @@ class EdgeIntegrator(PathIntegrator):
         if not (seen or lights or turned or inner or reflected):
             return
         self.require_warm(scene)
-        warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor), lights)
+        warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor))
         # Samples per pixel of outline: their number follows the side of the film.
         lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
         if seen and terms.primary > 0:

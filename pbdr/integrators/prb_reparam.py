@@ -17,11 +17,12 @@ from ..scene.sensors import cameras, get_sensor, require_projection
 from ..scene.shapes import shapes_move, translucent_shapes
 from ..scene.sky import require_no_borders
 from .boundary import boundary_backward, boundary_forward
-from .capabilities import REPARAM, warn_of_unfollowed_terms
+from .capabilities import REPARAM
 from .charts import FilmChart
 from .film import FilmSide
 from .film_field import FilmField
 from .incident import IncidentRadiance
+from .missing import warn_of_unfollowed_terms
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
 from .reparam_film import WarpedFilm, require_sloped_filter

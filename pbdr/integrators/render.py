@@ -24,15 +24,9 @@ from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
 from ..scene.tangents import ray_tangent, settled
-from .capabilities import (
-    check_lone_normals,
-    plugin_name,
-    require_alone,
-    require_known,
-    warn_of_coarse_mirrors,
-    warn_of_media,
-)
+from .capabilities import check_lone_normals, plugin_name, require_alone, require_known
 from .film import FilmSide
+from .missing import warn_of_coarse_mirrors, warn_of_media, warn_of_what_moves
 from .path import trace
 from .path_state import SceneTraits
 from .sliding_film import SlidingFilm, first_point
@@ -209,6 +203,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             require_updated(scene, params, found)
             check_lone_normals(self, found)
             warn_of_coarse_mirrors(found)
+            warn_of_what_moves(self, scene, sensor)
             materials = [s.bsdf() for s in all_shapes(scene) if s.bsdf() is not None]
             require_reached(materials)
             for bsdf in Lobes(materials).blends:

@@ -17,8 +17,7 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError
 from .contents import contents
-from .frames import columns
-from .tangents import tangents_only
+from .frames import columns, tangents, with_tangents
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,18 @@ class InstanceFrames:
     """Transforms of the instances that are attached, for use inside loops. A plain class: no loop state.
 
     Args:
-        forward: keep tangents alone (see `tangents.tangents_only`).
+        forward: keep tangents alone (see `frames.tangents`).
     """
 
     def __init__(self, instances: list[Any], forward: bool):
         self.instances = instances
         with dr.resume_grad():
-            found = columns([mi.traverse(s)["to_world"] for s in instances])
-            self.columns = [tangents_only(v) for v in found] if forward else list(found)
+            found = [mi.traverse(s)["to_world"] for s in instances]
+            if forward:
+                held = columns([mi.Transform4f(dr.detach(t.matrix)) for t in found])
+                self.columns = with_tangents(held, tangents(found))
+            else:
+                self.columns = list(columns(found))
 
     @staticmethod
     def of(scene: Any, forward: bool = False) -> InstanceFrames | None:

@@ -98,3 +98,35 @@ def no_texture_coordinates():
     data = np.random.default_rng(3).uniform(0.1, 0.9, (4, 4, 3)).astype(np.float32)
     bsdf = paint({"type": "bitmap", "data": mi.TensorXf(data), "raw": True})
     return world(sensor=camera(origin=(0, 1, 4)), ball={**as_file(coarse_ball(normals=True), True), "bsdf": bsdf})
+
+
+def under_spot(**floor) -> dict:
+    """A floor in the light of a spot without falloff."""
+    pose = T().look_at([0, 2, 1], [0, -1, 0], [0, 0, 1])
+    spot = {"type": "spot", "to_world": pose, "cutoff_angle": 18.0, "beam_width": 18.0, "intensity": 10.0}
+    turned = T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(8)
+    return world(
+        sensor=camera(origin=(0, 3, 4)), sky=0.1, floor={"type": "rectangle", "to_world": turned, **floor}, spot=spot
+    )
+
+
+@case("jump", "spot.to_world", "rotate_x", max_depth=2)
+def hard_spot_turns():
+    return under_spot(bsdf=diffuse())
+
+
+@case("jump", "floor.to_world", "translate_y", max_depth=2)
+def floor_under_hard_spot():
+    return under_spot(bsdf=diffuse())
+
+
+@case("jump", "sensor.to_world", "rotate_y", max_depth=2)
+def hard_spot_seen():
+    return under_spot(bsdf=diffuse())
+
+
+@case("jump", "ball.to_world", "translate_x", max_depth=3)
+def ball_under_hard_spot():
+    """The border lies on ball and floor."""
+    ball = {"type": "sphere", "center": [0.6, -0.5, 0], "radius": 0.5, "bsdf": diffuse(0.2, 0.5, 0.7)}
+    return {**under_spot(bsdf=diffuse()), "ball": ball}

@@ -403,7 +403,8 @@ def test_a_step_is_frozen_after_one_as_it_is():
 @pytest.mark.parametrize("name", ["prb_edge", "prb_reparam"])
 def test_normals_of_lights_are_refused_and_those_of_coarse_mirrors_warned_of(name, monkeypatch):
     said = []
-    monkeypatch.setattr("pbdr.integrators.capabilities.warn_once", said.append)
+    for module in ("capabilities", "missing"):
+        monkeypatch.setattr(f"pbdr.integrators.{module}.warn_once", said.append)
     for look, refused in (({"emitter": {"type": "area"}}, True), ({"bsdf": {"type": "conductor"}}, False)):
         ball = low_poly(**look)
         scene = mi.load_dict({"type": "scene", "sensor": camera(film=film(4)), "sky": environment(), "ball": ball})

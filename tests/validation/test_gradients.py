@@ -222,3 +222,14 @@ def test_both_indirect_samplers_know_the_same_densities(monkeypatch):
     assert len(found) >= 2
     assert all(low == 0 for low, _ in found), found
     assert len({high for _, high in found[:2]}) == 1, found
+
+
+@pytest.mark.parametrize("name", ["closed_can", "ball_under_hard_spot", "instances_side_by_side"])
+def test_modes_agree_with_several_frames(name):
+    """Frames of curved shapes and instances come from one call, which Dr.Jit differentiates but once."""
+    c = CASES[name]
+    scene = c.scene()
+    key = {"closed_can": "can.to_world", "instances_side_by_side": "wing1.to_world"}.get(name, c.key)
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 3})
+    report = gradcheck(scene, key, "scale", integrator=integrator, spp=16, fd_spp=16, seeds=4, required_error=1)
+    assert report.mismatch < 1e-4, report

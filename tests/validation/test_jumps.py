@@ -135,8 +135,8 @@ def test_what_is_not_sampled_is_said(monkeypatch):
 def test_reparam_says_that_it_does_not_follow_jumps(monkeypatch):
     said = []
     monkeypatch.setattr(errors, "warn_once", said.append)
-    monkeypatch.setattr("pbdr.integrators.capabilities.warn_once", said.append)
-    from pbdr.integrators.capabilities import warn_of_unfollowed_terms
+    monkeypatch.setattr("pbdr.integrators.missing.warn_once", said.append)
+    from pbdr.integrators.missing import warn_of_unfollowed_terms
 
     warn_of_unfollowed_terms(mi.load_dict(world(board=board(paint(nearest())))))
     assert any("prb_edge samples them" in line and "nearest" in line for line in said)

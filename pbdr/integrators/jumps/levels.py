@@ -17,6 +17,8 @@ import mitsuba as mi
 
 from ...scene.contents import contents
 from ...scene.shapes import has_rim
+from .cones import cone, is_hard
+from .seams import jumps_at_seam
 
 BITMAP = "BitmapTexture"
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
@@ -142,6 +144,10 @@ class Levels:
                 if key not in found:
                     found[key] = make()
                 found[key].shapes.append(index)
+        spots = [e for e in scene.emitters() if is_hard(e)]
+        lit = [i for i, s in enumerate(shapes) if spots and s.bsdf() is not None]
+        for spot in spots:
+            found["cone", spot.ptr] = Level(cone(spot), 1, sources=(spot,), shapes=list(lit))
         for level in found.values():
             level.shapes = [i for i in level.shapes if keep(level, [shapes[i]])]
         self._set([level for level in found.values() if level.shapes], shapes)
@@ -237,7 +243,7 @@ def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[
         for key, make in _of_node(node, False, light, around, coordinates):
             wraps |= key[0] == "lattice"
             yield key, make
-    if wraps and around:
+    if around and (wraps or (coordinates and jumps_at_seam(shape, axis))):
         shines = shape.emitter() is not None
         yield ("seam", axis, shines), lambda: Level(seam(axis), 1, shines=shines)
 

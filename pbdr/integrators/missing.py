@@ -1,0 +1,223 @@
+"""What a derivative misses in a scene, said once: discontinuities that are not sampled, and what Mitsuba itself gets wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from ..core.errors import warn_once
+from ..core.recording import recording
+from ..geometry.segments import has_face_attributes
+from ..scene.attached import Parameter
+from ..scene.instances import all_shapes, parts
+from ..scene.keys import is_positions
+from ..scene.lights import lights_move
+from ..scene.sensors import Camera, cameras, sensor_moves
+from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move, textures_of
+from .capabilities import plugin_name
+from .jumps.cones import is_hard
+from .jumps.levels import Levels, is_nearest
+from .visibility import blocks
+
+
+def warn_of_coarse_mirrors(found: list[Parameter]) -> None:
+    """Say once that a border is missing which mirrors and smooth glass have on meshes of few faces that move.
+
+    Args:
+        found: the attached parameters.
+    """
+    for p in found:
+        if not (is_positions(p.key) or p.name == "vertex_normals") or not isinstance(p.node, mi.Shape):
+            continue
+        bsdf = p.node.bsdf()
+        if bsdf is not None and mi.has_flag(bsdf.flags(), mi.BSDFFlags.Delta) and has_rim(p.node):
+            warn_once(
+                f"Parameter '{p.key}': of a mirror or smooth glass with few faces, shading normals send light below the plane of"
+                " a face; the derivative by the motion of that border is missing. Use a finer mesh, or face_normals = true."
+            )
+
+
+def warn_of_media(integrator: Any, scene: Any) -> None:
+    """Say once that participating media are left out, where a scene has some."""
+    shape = next((s for s in scene.shapes() if s.is_medium_transition()), None)
+    if shape is not None:
+        warn_once(
+            f"{plugin_name(integrator)} leaves out participating media, as Mitsuba's path does: shape '{shape.id()}' has"
+            " one, of which only its surface is rendered. Use volpath or prbvolpath."
+        )
+
+
+def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> None:
+    """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
+    delta, rough = [], False
+    for shape in all_shapes(scene):
+        flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
+        if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
+            delta.append(shape)
+        rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
+    moves = sensor_moving or any(p.moves for p in parts(scene) if p.shape in delta)
+    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
+        warn_once(
+            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
+            " of them have no derivative: use small area lights."
+        )
+    if delta and rough and max_depth >= 3 and shapes_move(scene):
+        warn_once(
+            "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
+            " cast through glass) are not sampled; those that the camera sees there are."
+        )
+
+
+def warn_of_unfollowed_terms(scene: Any) -> None:
+    """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
+    if any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
+        warn_once(
+            "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"
+            " directions follows: their motion is missing from the derivative. prb_edge samples them."
+        )
+    if any(s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Delta) for s in all_shapes(scene)):
+        warn_once(
+            "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
+            " samples them."
+        )
+    with dr.resume_grad():
+        grids = any(dr.grad_enabled(g) for g in distance_grids(scene))
+    if grids:
+        warn_once(
+            "prb_reparam: the shading normals of an sdfgrid do not follow its grid in Mitsuba 3.9.1: outlines and positions are"
+            " differentiated, how the surface is shaded is not. A grid that moves as a whole loses little, single values a third."
+        )
+    curve = next((s for s in scene.shapes() if s.class_name() in ("LinearCurve", "BSplineCurve")), None)
+    if curve is not None:
+        warn_once(
+            f"prb_reparam: no field of directions follows the ends of curves (shape '{curve.id()}'): the derivative of what"
+            " moves there or behind them is missing, that of radii has been found up to 4 % too small. Let curves end where"
+            " nobody sees it."
+        )
+    if len(Levels(scene, lambda level, shapes: True)) or any(
+        s.is_mesh() and (has_face_attributes(s) or jumps_between_faces(s)) for s in scene.shapes()
+    ):
+        warn_once(
+            "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, meshes without texture coordinates that need some, bump and normal"
+            " maps that turn normals over, normals of vertices that do on meshes of few faces) are followed only where all"
+            " around moves alike: the derivative may be wrong. prb_edge samples them."
+        )
+
+
+def warn_of_what_moves(integrator: Any, scene: Any, sensor: Any) -> None:
+    """What is missing if shapes, the sensor or lights move; the sensor's planes are looked at in the first derivative alone."""
+    moving = shapes_move(scene) or sensor_moves(sensor)
+    if moving or lights_move(scene):
+        warn_of_projections(integrator, scene)
+    if moving and id(scene) not in integrator.seen_scenes:
+        warn_of_overlapping_texels(scene)
+        warn_of_size(scene)
+        if sensor.class_name() in integrator.capabilities.sensors:
+            warn_of_clipping(integrator, scene, sensor)
+
+
+def warn_of_projections(integrator: Any, scene: Any) -> None:
+    """Say once that borders of light that a projector or a textured spot casts are not sampled, where anything moves."""
+    name = plugin_name(integrator)
+    for emitter in scene.emitters():
+        kind = emitter.class_name()
+        if kind == "Projector":
+            warn_once(
+                f"{name}: the border of the image of projector '{emitter.id()}' on what it lights is a discontinuity whose motion"
+                " is missing from the derivative. Let the image fade to black at its border."
+            )
+        elif kind == "SpotLight":
+            textures = [
+                x for x in mi.traverse(emitter).hierarchy if isinstance(x, mi.Texture) and x.is_spatially_varying()
+            ]
+            if any(x.class_name() == "Checkerboard" or is_nearest(x) for x in textures):
+                warn_once(
+                    f"{name}: the texture of spot '{emitter.id()}' jumps, and the motion of these jumps on what it lights is"
+                    " missing from the derivative. Use a bilinear bitmap."
+                )
+            if not integrator.capabilities.delta_lights and is_hard(emitter):
+                warn_once(
+                    f"{name}: the border of the light of spot '{emitter.id()}' (beam_width = cutoff_angle) is a discontinuity whose"
+                    " motion is missing from the derivative. Give it a falloff, or use prb_edge."
+                )
+
+
+def warn_of_overlapping_texels(scene: Any) -> None:
+    """Say once that a mesh shines with a texture that it shows several times: Mitsuba 3.9.1 samples such lights wrongly."""
+    for shape in scene.shapes():
+        if not shape.is_emitter() or not shape.is_mesh():
+            continue
+        params = mi.traverse(shape)
+        if "vertex_texcoords" not in params:
+            continue
+        if not any(t in mi.traverse(shape.emitter()).hierarchy for t in textures_of(shape)):
+            continue
+        faces = dr.detach(shape.faces_buffer()).numpy().reshape(-1, 3)
+        uv = dr.detach(params["vertex_texcoords"]).numpy().reshape(-1, 2)[faces]
+        a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+        if 0.5 * np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() > 1.01:
+            warn_once(
+                f"Light '{shape.id()}': its faces show the same part of its texture several times. Mitsuba samples such a light"
+                " wrongly, image and derivative are off. Unwrap the mesh so that texture coordinates do not overlap."
+            )
+
+
+def warn_of_clipping(integrator: Any, scene: Any, sensor: Any) -> None:
+    """Say once that the near or the far plane of a camera cuts what is seen: the border of the cut is not sampled."""
+    if recording():
+        return
+    for camera in cameras(sensor):
+        near, far = camera.near, float(mi.traverse(camera.sensor)["far_clip"])
+        for which, cut in (("near_clip", _before(scene, camera, near)), ("far_clip", _beyond(scene, camera, far))):
+            if cut:
+                warn_once(
+                    f"{plugin_name(integrator)}: {which} of sensor '{camera.sensor.id()}' cuts what it would see. The border of the"
+                    " cut is a discontinuity whose motion is missing from the derivative. Change the plane."
+                )
+
+
+GRID = 24  # rays along a side of the film that look for what a plane cuts off
+
+
+def _rays(camera: Camera) -> Any:
+    with dr.suspend_grad():
+        i = dr.arange(mi.UInt32, GRID * GRID)
+        uv = mi.Point2f(mi.Float(i % GRID) + 0.5, mi.Float(i // GRID) + 0.5) / GRID
+        pos = camera.offset + uv * mi.Vector2f(camera.size)
+        return camera.ray(pos, camera.sensor.shutter_open(), 0.5 if mi.is_spectral else 0, mi.Point2f(0.5))[0]
+
+
+def _before(scene: Any, camera: Camera, near: float) -> bool:
+    """Does anything lie between the viewpoint and the near plane?"""
+    ray = _rays(camera)
+    ahead = dr.norm(ray.o - camera.origin)
+    origin = mi.Point3f(camera.origin) if camera.is_point else ray.o - ray.d * near
+    back = mi.Ray3f(origin, ray.d, ray.time, ray.wavelengths)
+    back.maxt = ahead if camera.is_point else mi.Float(near)
+    return bool(dr.any(blocks(scene, back, True)))
+
+
+def _beyond(scene: Any, camera: Camera, far: float) -> bool:
+    """Does anything lie beyond the far plane?"""
+    ray = _rays(camera)
+    length = mi.Float(ray.maxt)
+    beyond = mi.Ray3f(ray(length), ray.d, ray.time, ray.wavelengths)
+    return bool(dr.any(dr.isfinite(length) & blocks(scene, beyond, True)))
+
+
+SMALLEST = (
+    5e-4  # extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it
+)
+
+
+def warn_of_size(scene: Any) -> None:
+    """Say once that a scene is so small that rays start beside its surfaces."""
+    extent = float(dr.norm(scene.bbox().extents()))
+    if scene.shapes() and 0 < extent < SMALLEST:
+        warn_once(
+            f"The whole scene is {extent:.1g} units large: Mitsuba starts rays up to 9e-5 units away from surfaces, so that shadows"
+            " and outlines are displaced. Scale it up."
+        )
