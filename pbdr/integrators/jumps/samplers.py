@@ -19,6 +19,8 @@ from .levels import Level, Levels
 from .reflected import reflected_record
 from .seen import seen_record
 
+FEWEST = 1 << 13  # samples, on however small a film
+
 
 def attached(node: Any) -> bool:
     """Does a parameter of a plugin or of what is below it hang on the AD graph?"""
@@ -79,7 +81,8 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) 
             for chains in (False, True) if behind else (False,):
                 stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(8 * k + 2 * j + chains))[0]
                 dr.make_opaque(stream)
-                record = seen_record(integrator, scene, camera, part, stream, spp, sample_count(camera, spp), chains)
+                count = max(FEWEST, sample_count(camera, spp))
+                record = seen_record(integrator, scene, camera, part, stream, spp, count, chains)
                 yield from _if_attached(record)
                 del record  # nothing attached may be left in forward mode
 

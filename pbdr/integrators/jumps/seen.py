@@ -27,6 +27,7 @@ from .search import Crossing, apart_from_edges, choose, find_crossing, find_root
 
 LENGTH, RIM = 0.5, 0.2  # of a segment in pixels; where it looks for normals that turn over, often beside an outline
 SEGMENTS = 3  # per sample of a pixel
+FEWEST_SEGMENTS = 1 << 15  # on small films they cost little, and too few of them find a crossing
 PILOTS, MOST_PILOTS = 16, 1 << 18  # per pixel: segments that only tell where there are jumps; in all
 MOST_CELLS = 256  # along one axis of the film, for what they tell
 UNIFORM = 0.25  # share of segments that ignore it
@@ -238,7 +239,7 @@ def _search(integrator, scene, camera, levels, seed, spp, chains):
         low,
         high - low,
     )
-    count = max(256, int(SEGMENTS * spp * pixels))
+    count = max(FEWEST_SEGMENTS, int(SEGMENTS * spp * pixels))
     segment, crossing = _segments(integrator, scene, camera, levels, seed, count, film, length, chains)
     weight = crossing.times / (film.pdf(segment.start) * (length * count))
     dr.eval(segment, crossing, weight)
