@@ -18,7 +18,7 @@ import mitsuba as mi
 from ...scene.contents import contents
 from ...scene.shapes import has_rim
 from .cones import cone, is_hard
-from .seams import jumps_at_seam
+from .seams import ROUND, jumps_at_seam
 
 BITMAP = "BitmapTexture"
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
@@ -30,7 +30,6 @@ INSIDE = (
     "prb_edge: textures of a subsurface material that jump (checkerboard, nearest-neighbour bitmaps) are not followed"
     " where the object moves. Use bilinear bitmaps."
 )
-ROUND = {"Sphere": 0, "Cylinder": 0, "Disk": 1}  # shapes whose texture coordinate of that number is an angle
 
 
 @dataclass
@@ -243,7 +242,7 @@ def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[
         for key, make in _of_node(node, False, light, around, coordinates):
             wraps |= key[0] == "lattice"
             yield key, make
-    if around and (wraps or (coordinates and jumps_at_seam(shape, axis))):
+    if around and (wraps or (coordinates and jumps_at_seam(shape))):
         shines = shape.emitter() is not None
         yield ("seam", axis, shines), lambda: Level(seam(axis), 1, shines=shines)
 

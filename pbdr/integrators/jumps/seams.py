@@ -7,21 +7,25 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ...core.memo import asked_once
 from ...core.recording import recording
 from ...scene.shapes import textures_of
 
+ROUND = {"Sphere": 0, "Cylinder": 0, "Disk": 1}  # shapes whose texture coordinate of that number is an angle
 EPS = 1e-6  # of the whole angle, on either side
 LEAST = 1e-3  # jump, relative to the largest value there, that counts
 POINTS = 64
 _found: set[int] = set()  # textures that jump, by address: others are asked again, as what they show may change
 
 
-def jumps_at_seam(shape: Any, axis: int) -> bool:
-    """Does a smooth texture of ``shape`` have different values at both ends of coordinate ``axis``?
+@asked_once
+def jumps_at_seam(shape: Any) -> bool:
+    """Does a smooth texture of a round shape have different values at both ends of the coordinate that is an angle?
 
     So it is with ``wrap_mode`` clamp or mirror, and where ``to_uv`` does not map 1 to a whole number. Inside of what `dr.freeze`
     records nothing is read: what was found before counts.
     """
+    axis = ROUND[shape.class_name()]
     return any(texture.ptr in _found or (not recording() and _jumps(texture, axis)) for texture in textures_of(shape))
 
 
