@@ -71,8 +71,14 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
         )
 
 
-def warn_of_unfollowed_terms(scene: Any) -> None:
+def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
     """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
+    lamp = next((s for s in scene.shapes() if s.is_emitter()), None)
+    if hide_emitters and lamp is not None:
+        warn_once(
+            f"prb_reparam: outlines behind a light that hide_emitters hides ('{lamp.id()}') are missing from the derivative. prb_edge"
+            " samples them."
+        )
     if any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
             "prb_reparam: the shadows of point, spot, directional and projector lights have borders that no field of"

@@ -116,7 +116,7 @@ class ReparamIntegrator(PathIntegrator):
     def _require(self, scene, sensor, params=None):
         super()._require(scene, sensor, params)
         if SceneTraits(scene).chains_move or lights_move(scene):
-            warn_of_unfollowed_terms(scene)
+            warn_of_unfollowed_terms(scene, self.hide_emitters)
         if not shapes_move(scene):
             return
         self.require_warm(scene)
@@ -228,7 +228,7 @@ class ReparamIntegrator(PathIntegrator):
 
     def _waves(self, scene, sensor, seed, spp):
         """Per camera: the field, the paths that follow it, samples of the film and of its border (or ``None``)."""
-        warn_of_unfollowed_terms(scene)
+        warn_of_unfollowed_terms(scene, self.hide_emitters)
         traits = SceneTraits(scene)
         measure = BoundaryMeasure(scene, self.tables)
         field = (RotationField if self.method == "rotation" else WarpField)(scene, measure, self.settings)

@@ -41,7 +41,7 @@ def turned_square() -> mi.Mesh:
     return make_mesh(p, np.array([[0, 1, 2], [0, 3, 2]]), None, False)
 
 
-@case("silhouette", "sensor.to_world", "translate_x", max_depth=2)
+@case("jump", "sensor.to_world", "translate_x", max_depth=2)
 def six_sides_seen():
     return world(sensor=camera(origin=(0, 1, 4)), **six_sides())
 
@@ -57,7 +57,7 @@ def six_sides_shadow():
     return world(sensor=camera(origin=(0, 3, 4)), sky=0.2, floor=floor, lamp=light, **six_sides())
 
 
-@case("silhouette", "sensor.to_world", "translate_y", max_depth=2)
+@case("jump", "sensor.to_world", "translate_y", max_depth=2)
 def closed_can():
     """A cylinder and the disks that close it."""
     lid = T().rotate([1, 0, 0], -90).scale(0.5)
@@ -67,7 +67,7 @@ def closed_can():
     return world(sensor=camera(origin=(0, 1.5, 4)), can=can, top=top, bottom=bottom)
 
 
-@case("silhouette", "sensor.to_world", "rotate_y", max_depth=2)
+@case("jump", "sensor.to_world", "rotate_y", max_depth=2)
 def instances_side_by_side():
     """Two instances whose squares share an edge."""
     square = {"type": "rectangle", "to_world": T().translate([0, 0, 0.5]).scale(0.5), "bsdf": DARK}

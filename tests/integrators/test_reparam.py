@@ -71,11 +71,13 @@ def test_agrees_with_prb_edge(name):
     emitters = [e.flags() for e in c.scene().emitters()]
     if any(mi.has_flag(f, mi.EmitterFlags.Delta) for f in emitters) or name == "filter_box":
         pytest.skip("outside of the capabilities")
+    if c.integrator.get("hide_emitters"):
+        pytest.skip("outlines behind hidden lights: warned of")
     scene, means, errors = c.scene(), [], []
     move = Perturbation(mi.traverse(scene), c.key, c.direction)
     weights = None
     for kind, spp in (("prb_edge", 128), ("prb_reparam", 512)):
-        integrator = mi.load_dict({"type": kind, "max_depth": c.max_depth})
+        integrator = mi.load_dict({"type": kind, "max_depth": c.max_depth, **c.integrator})
         images = np.array([forward_derivative(scene, move, integrator, scene.sensors()[0], spp, k) for k in range(16)])
         if weights is None:
             weights, images = images[::2].mean(0), images[1::2]
@@ -283,3 +285,18 @@ def test_curves(tmp_path):
     ratios = np.array(ratios) / (exact**2).sum()
     error = ratios.std(ddof=1) / np.sqrt(len(ratios))
     assert error < 0.012 and abs(ratios.mean() - 1) < 3 * error + 0.005
+
+
+def test_outlines_behind_hidden_lights_are_warned_of(monkeypatch):
+    """The derivative of the case was found to be missing altogether."""
+    said = []
+    monkeypatch.setattr("pbdr.integrators.missing.warn_once", said.append)
+    c = CASES["behind_hidden_lamp"]
+    scene = c.scene()
+    move = Perturbation(mi.traverse(scene), c.key, c.direction)
+    for hide, expected in ((True, 1), (False, 0)):
+        said.clear()
+        integrator = mi.load_dict({"type": "prb_reparam", "max_depth": c.max_depth, "hide_emitters": hide})
+        forward_derivative(scene, move, integrator, scene.sensors()[0], 1, 0)
+        assert sum("hide_emitters hides" in text for text in said) >= expected
+        assert expected or not any("hide_emitters hides" in text for text in said)
