@@ -134,7 +134,7 @@ def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:
 
 def _waiting(params: Any, found: list[Parameter]) -> list[str]:
     """Keys of attached parameters whose owners ``params`` has still to tell, and that these do not read as they are."""
-    if not isinstance(params, mi.SceneParameters):
+    if recording() or not isinstance(params, mi.SceneParameters):  # what is recorded has other variables in their place
         return []
     own = {(p.node, p.name) for p in found if p.name not in AS_THEY_ARE}
     dirty = {(node, name) for (_, node), names in params.nodes_to_update.items() for name in names}

@@ -8,6 +8,7 @@ import pytest
 from pbdr.core import errors
 from pbdr.integrators.jumps.levels import Levels, is_nearest
 from pbdr.scene.sensors import cameras
+from pbdr.validation.border_cases import under_spot
 from pbdr.validation.cases import CASES, T, diffuse, world
 from pbdr.validation.compare import gradcheck
 from pbdr.validation.finite_difference import backward_derivative
@@ -143,3 +144,35 @@ def test_reparam_says_that_it_does_not_follow_jumps(monkeypatch):
     said.clear()
     warn_of_unfollowed_terms(mi.load_dict(world(board={"type": "sphere", "to_world": T(), "bsdf": diffuse()})))
     assert not said
+
+
+@pytest.mark.parametrize("beam", [18.0, 12.0])
+def test_a_step_under_a_spot_can_be_frozen(beam, collector_off):
+    """Whether the spot has a falloff, and whether a map jumps at its seam, cannot be asked while a step is recorded."""
+    data = np.random.default_rng(1).uniform(0.1, 0.9, (4, 4, 3)).astype(np.float32)
+    clamped = {"type": "bitmap", "data": mi.TensorXf(data), "raw": True, "wrap_mode": "clamp"}
+    scene = under_spot(bsdf={"type": "diffuse"})
+    scene["spot"]["beam_width"] = beam
+    scene["ball"] = {"type": "sphere", "center": [0.6, -0.5, 0], "radius": 0.5, "bsdf": paint(clamped)}
+    scene["box"] = {"type": "cube", "to_world": T().translate([-0.5, -0.6, 0]).scale(0.3)}
+    scene = mi.load_dict(scene)
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+    integrator.shares = (1.0, 1.0, 1.0)
+    params, key = mi.traverse(scene), "box.vertex_positions"
+    dr.enable_grad(params[key])
+    params.update()
+
+    def step(params, seed):
+        image = mi.render(scene, params, integrator=integrator, seed=seed, spp=4)
+        dr.backward(dr.sum(image, axis=None), flags=dr.ADFlag.ClearInterior)
+        return image.array
+
+    def gradient(function, seed):
+        dr.set_grad(params[key], 0)
+        function(params, dr.opaque(mi.UInt32, seed))
+        return dr.grad(params[key]).numpy()
+
+    gradient(step, 0)
+    frozen = dr.freeze(step)
+    for seed in (1, 2):
+        assert np.abs(gradient(frozen, seed)).max() > 0

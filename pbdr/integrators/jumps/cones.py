@@ -8,17 +8,25 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ...core.recording import recording
+
 SCALE = 0.4  # keeps the level function between -1 and 1: its only integer value is 0, at the border
+_found: set[int] = set()  # spots without falloff, by address
 HARD = 1e-3  # share of the cone's angle: a falloff that is narrower is a jump
 
 
 def is_hard(emitter: Any) -> bool:
-    """Is it a spot whose ``beam_width`` reaches its ``cutoff_angle``? Literals and evaluated numbers are read, nothing else."""
+    """Is it a spot whose ``beam_width`` reaches its ``cutoff_angle``?
+
+    Inside of what `dr.freeze` records nothing is read: what was found before counts.
+    """
     if emitter.class_name() != "SpotLight":
         return False
-    params = mi.traverse(emitter)
-    cutoff, beam = (dr.detach(params[k]) for k in ("cutoff_angle", "beam_width"))
-    return bool((beam >= cutoff * (1 - HARD))[0])
+    if not recording():
+        params = mi.traverse(emitter)
+        cutoff, beam = (dr.detach(params[k]) for k in ("cutoff_angle", "beam_width"))
+        (_found.add if (beam >= cutoff * (1 - HARD))[0] else _found.discard)(emitter.ptr)
+    return emitter.ptr in _found
 
 
 def cone(emitter: Any) -> Callable[[Any], list]:
