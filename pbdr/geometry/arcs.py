@@ -10,7 +10,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device
-from ..scene.frames import columns, tangents, with_tangents
+from ..scene.frames import columns, held_columns, tangents, with_tangents
 from ..scene.instances import Part, registry_number
 from .coincidences import CLOSE, coinciding_rims
 from .edge_sample import EdgeBounds, EdgeSample
@@ -90,8 +90,7 @@ class ArcSet:
         self.table, self.shown = table, table.shown
         self.shapes, self._attached = shapes, None
         with dr.suspend_grad():
-            held = columns([mi.Transform4f(dr.detach(t.matrix)) for t in self._transforms()])
-            self.o, self.x, self.y, self.z = self._frames(held)
+            self.o, self.x, self.y, self.z = self._frames(held_columns(self._transforms()))
         dr.eval(self.o, self.x, self.y, self.z)
 
     def _transforms(self) -> list[Any]:

@@ -76,15 +76,12 @@ def coinciding_rims(frames: np.ndarray, rims: np.ndarray) -> np.ndarray | None:
     extent = float(np.abs(frames[rims]).max()) * 2
     found = np.arange(len(frames))
     t = np.arange(8) * (np.pi / 4)
-    for i in rims:
+    pairs = cKDTree(frames[rims, 0]).query_pairs(CLOSE * extent, output_type="ndarray")
+    for i, j in rims[np.concatenate([pairs, pairs[:, ::-1]])]:
         o, x, y, _ = frames[i]
         points = o + np.cos(t)[:, None] * x + np.sin(t)[:, None] * y
-        for j in rims:
-            if i == j or np.linalg.norm(frames[j, 0] - o) > CLOSE * extent:
-                continue
-            axes = frames[j, 1:].T
-            local = (points - frames[j, 0]) @ np.linalg.inv(axes).T
-            off = np.abs(np.hypot(local[:, 0], local[:, 1]) - 1) * np.linalg.norm(frames[j, 1])
-            if (off + np.abs(local[:, 2]) * np.linalg.norm(frames[j, 3])).max() < CLOSE * extent:
-                found[i] = j
+        local = (points - frames[j, 0]) @ np.linalg.inv(frames[j, 1:].T).T
+        off = np.abs(np.hypot(local[:, 0], local[:, 1]) - 1) * np.linalg.norm(frames[j, 1])
+        if (off + np.abs(local[:, 2]) * np.linalg.norm(frames[j, 3])).max() < CLOSE * extent:
+            found[i] = j
     return found if (found != np.arange(len(frames))).any() else None

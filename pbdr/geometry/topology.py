@@ -50,15 +50,43 @@ def weld(positions: np.ndarray) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def _border(ids: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Vertices of edges with one face."""
-    corners = ids[faces]
-    a, b = corners.ravel(), np.roll(corners, -1, 1).ravel()
-    n = int(ids.max()) + 1 if len(ids) else 0
-    key = np.minimum(a, b) * n + np.maximum(a, b)
-    _, which, count = np.unique(key, return_inverse=True, return_counts=True)
-    open_ = (count[which] == 1) & (a != b)
-    return np.unique(np.concatenate([faces.ravel()[open_], np.roll(faces, -1, 1).ravel()[open_]]))
+@dataclass(frozen=True)
+class _HalfEdges:
+    """Edges of all faces in the order of their end points, so that those of one edge follow each other.
+
+    ``face``, ``first``, ``second``: its face and, within that, the corners of the lower and the higher end. ``swap``: the face
+    runs from the higher to the lower. ``head``, ``count``: first row and number of rows of each edge.
+    """
+
+    face: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    swap: np.ndarray
+    head: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> _HalfEdges:
+        """Of faces whose corners are the welded vertices ``ids`` (F, 3); degenerate ones are left out."""
+        sound = (ids[:, 0] != ids[:, 1]) & (ids[:, 1] != ids[:, 2]) & (ids[:, 2] != ids[:, 0])
+        face = np.repeat(np.nonzero(sound)[0], 3)
+        start = np.tile(np.arange(3), len(face) // 3)
+        end = (start + 1) % 3
+        a, b = ids[face, start], ids[face, end]
+        swap = a > b
+        low, high = np.where(swap, b, a), np.where(swap, a, b)
+        first, second = np.where(swap, end, start), np.where(swap, start, end)
+        order = np.lexsort((high, low))
+        low, high = low[order], high[order]
+        new = np.r_[True, (low[1:] != low[:-1]) | (high[1:] != high[:-1])] if len(low) else np.zeros(0, bool)
+        head = np.nonzero(new)[0]
+        count = np.diff(np.r_[head, len(low)])
+        return cls(face[order], first[order], second[order], swap[order], head, count)
+
+    def border(self, faces: np.ndarray) -> np.ndarray:
+        """Vertices of edges with one face."""
+        row = self.head[self.count == 1]
+        return np.unique([faces[self.face[row], corner[row]] for corner in (self.first, self.second)])
 
 
 def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
@@ -73,43 +101,30 @@ def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
     always active.
     """
     ids = weld(positions)
-    border = _border(ids, faces)
-    ids = merged(positions, border, ids)[faces]
-    sound = (ids[:, 0] != ids[:, 1]) & (ids[:, 1] != ids[:, 2]) & (ids[:, 2] != ids[:, 0])
-    face = np.nonzero(sound)[0]
-    if len(face) == 0:
-        return MeshEdges(
-            *(np.zeros(s, t) for s, t in (((0, 2), "u4"), ((0, 2, 2), "u4"), (0, bool), (0, bool), (0, bool)))
-        )
-    start = np.tile(np.arange(3), len(face))
-    face = np.repeat(face, 3)
-    end = (start + 1) % 3
-    a, b = ids[face, start], ids[face, end]
-    swap = a > b
-    low, high = np.where(swap, b, a), np.where(swap, a, b)
-    first, second = np.where(swap, end, start), np.where(swap, start, end)
-    order = np.lexsort((high, low))
-    low, high, face, first, second, swap = (x[order] for x in (low, high, face, first, second, swap))
-    new = np.r_[True, (low[1:] != low[:-1]) | (high[1:] != high[:-1])]
-    head = np.nonzero(new)[0]
-    count = np.diff(np.r_[head, len(low)])
-    mate = np.where(count > 1, head + 1, head)
-    rows = np.stack([head, mate], 1)
-    corner = np.stack([first[rows], second[rows]], 2)
-    vertex = faces[face[rows][:, :, None], corner]
+    h = _HalfEdges.of(ids[faces])
+    joined = merged(positions, h.border(faces), ids)
+    if joined is not ids:
+        h = _HalfEdges.of(joined[faces])
+    rows = np.stack([h.head, np.where(h.count > 1, h.head + 1, h.head)], 1)
+    face = h.face[rows]
+    corner = np.stack([h.first[rows], h.second[rows]], 2)
+    vertex = faces[face[:, :, None], corner]
     split = (vertex[:, 0] != vertex[:, 1]).any(1)
+    turned = (h.count == 2) & (h.swap[rows[:, 0]] == h.swap[rows[:, 1]])
     near = _along_a_curve(positions[vertex[:, 0]].mean(1))
     return MeshEdges(
-        face[rows].astype(np.uint32)[near],
+        face.astype(np.uint32)[near],
         corner.astype(np.uint32)[near],
-        (count != 2)[near],
+        (h.count != 2)[near],
         split[near],
-        ((count == 2) & (swap[head] == swap[mate]))[near],
+        turned[near],
     )
 
 
 def _along_a_curve(points: np.ndarray) -> np.ndarray:
     """Order points along a Morton curve: stratified samples then spread over the silhouette."""
+    if len(points) == 0:
+        return np.zeros(0, np.int64)
     low = points.min(0)
     extent = max(float((points.max(0) - low).max()), 1e-20)
     cell = np.clip((points - low) / extent * 1023, 0, 1023).astype(np.uint64)

@@ -22,6 +22,7 @@ import mitsuba as mi
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
+from ..sampling.paired import both_sides
 from ..scene.instances import is_instance, moves
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera
@@ -96,9 +97,8 @@ class Indirect:
         """Function that takes the worth of two lanes per sample started at ``pos`` (each twice)."""
 
         def learn(worth: Any) -> None:
-            i = 2 * dr.arange(mi.UInt32, self.count)
-            w = dr.gather(mi.Float, worth, i) + dr.gather(mi.Float, worth, i + 1)
-            self.film[name].learn(dr.gather(mi.Point2f, pos, i), w, self.number)
+            first = 2 * dr.arange(mi.UInt32, self.count)
+            self.film[name].learn(dr.gather(mi.Point2f, pos, first), both_sides(worth), self.number)
 
         return learn
 

@@ -16,7 +16,7 @@ from ..scene.instances import all_shapes, parts
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera, cameras, sensor_moves
-from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move, textures_of
+from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move, textures_of, varying_textures
 from .capabilities import plugin_name
 from .jumps.cones import is_hard
 from .jumps.levels import Levels, is_nearest
@@ -136,10 +136,7 @@ def warn_of_projections(integrator: Any, scene: Any) -> None:
                 " is missing from the derivative. Let the image fade to black at its border."
             )
         elif kind == "SpotLight":
-            textures = [
-                x for x in mi.traverse(emitter).hierarchy if isinstance(x, mi.Texture) and x.is_spatially_varying()
-            ]
-            if any(x.class_name() == "Checkerboard" or is_nearest(x) for x in textures):
+            if any(x.class_name() == "Checkerboard" or is_nearest(x) for x in varying_textures(emitter)):
                 warn_once(
                     f"{name}: the texture of spot '{emitter.id()}' jumps, and the motion of these jumps on what it lights is"
                     " missing from the derivative. Use a bilinear bitmap."

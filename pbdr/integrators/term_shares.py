@@ -24,11 +24,12 @@ import drjit as dr
 import mitsuba as mi
 
 from ..core.recording import recording
+from ..sampling.paired import both_sides
 from ..scene.sensors import cameras
 from .boundary import EdgeRecord
 from .primary_edges import OUTLINE
 
-# CPU time of one boundary sample, in that of one interior sample with its primal image (measured at depths 2 to 6).
+# CPU time of one boundary sample, in that of one interior sample with its primal image (measured on Spot, depth 2, 128²).
 PRIMARY_COST, INDIRECT_COST = 1.5, 2.8
 SPARE = 0.6  # of the interior's cost, spent on boundaries in any case
 FIRST = (1.0, 0.25)  # shares before anything is known
@@ -129,9 +130,8 @@ class Terms:
         if not self.due:
             return
         if pairs:  # the two sides of a sample
-            i = 2 * dr.arange(mi.UInt32, dr.width(worth) // 2)
             dr.eval(worth)
-            worth = dr.gather(mi.Float, worth, i) + dr.gather(mi.Float, worth, i + 1)
+            worth = both_sides(worth)
         square = dr.select(dr.isfinite(worth), dr.square(worth), 0)
         self.sums[term] += dr.sum(square) * dr.opaque(mi.Float, self.shares[term])
 

@@ -31,6 +31,12 @@ def paired_sampler(seed: Any, pairs: int) -> PairedSampler:
     return seeded(seed, dr.arange(mi.UInt32, 2 * pairs) >> 1)
 
 
+def both_sides(values: Any) -> Any:
+    """Sum of lanes 2i and 2i + 1, the two sides of one sample."""
+    i = 2 * dr.arange(mi.UInt32, dr.width(values) // 2)
+    return dr.gather(mi.Float, values, i) + dr.gather(mi.Float, values, i + 1)
+
+
 def lane_sampler(seed: Any, count: int) -> PairedSampler:
     """A sampler for ``count`` independent lanes."""
     return seeded(seed, dr.arange(mi.UInt32, count))

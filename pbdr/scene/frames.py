@@ -19,6 +19,12 @@ def columns(transforms: list[Any]) -> Columns:
     return _columns([t.matrix for t in transforms])
 
 
+def held_columns(transforms: list[Any]) -> Columns:
+    """The same, detached."""
+    with dr.suspend_grad():
+        return _columns([dr.detach(t.matrix) for t in transforms])
+
+
 def tangents(transforms: list[Any]) -> Columns:
     """Their tangents (forward mode), detached. Not through the call: Dr.Jit carries none while another one hangs on the same
     parameters."""

@@ -17,7 +17,7 @@ import mitsuba as mi
 
 from ..core.errors import UnsupportedError
 from .contents import contents
-from .frames import columns, tangents, with_tangents
+from .frames import columns, held_columns, tangents, with_tangents
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,7 @@ class InstanceFrames:
         self.instances = instances
         with dr.resume_grad():
             found = [mi.traverse(s)["to_world"] for s in instances]
-            if forward:
-                held = columns([mi.Transform4f(dr.detach(t.matrix)) for t in found])
-                self.columns = with_tangents(held, tangents(found))
-            else:
-                self.columns = list(columns(found))
+            self.columns = list(with_tangents(held_columns(found), tangents(found)) if forward else columns(found))
 
     @staticmethod
     def of(scene: Any, forward: bool = False) -> InstanceFrames | None:

@@ -35,12 +35,14 @@ def shapes_move(scene: Any) -> bool:
         return any(is_instance(s) and is_attached(s) for s in scene.shapes())
 
 
+def varying_textures(plugin: Any) -> list[Any]:
+    """Textures in the tree below a plugin that are not the same everywhere."""
+    return [x for x in mi.traverse(plugin).hierarchy if isinstance(x, mi.Texture) and x.is_spatially_varying()]
+
+
 def textures_of(shape: Any) -> list[Any]:
     """Textures of a shape's material and light that vary over it by its texture coordinates."""
-    found: list[Any] = []
-    for part in (shape.bsdf(), shape.emitter()):
-        if part is not None:
-            found += [x for x in mi.traverse(part).hierarchy if isinstance(x, mi.Texture) and x.is_spatially_varying()]
+    found = [x for part in (shape.bsdf(), shape.emitter()) if part is not None for x in varying_textures(part)]
     return [x for x in found if x.class_name() not in ("MeshAttribute", "VolumeAdapter")]
 
 

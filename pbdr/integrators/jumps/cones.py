@@ -32,8 +32,9 @@ def is_hard(emitter: Any) -> bool:
 def cone(emitter: Any) -> Callable[[Any], list]:
     """SCALE · (cosine of the angle between the spot's axis and the point - that of its cone)."""
 
+    params = mi.traverse(emitter)
+
     def values(si: Any) -> list:
-        params = mi.traverse(emitter)
         local = params["to_world"].inverse() @ mi.Point3f(si.p)
         cos = local.z / dr.norm(local)
         return [SCALE * (cos - dr.cos(dr.deg2rad(params["cutoff_angle"])))]

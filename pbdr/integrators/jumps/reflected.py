@@ -22,7 +22,7 @@ from ...bssrdfs.names import MARK
 from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmSampler
 from ...sampling.lattice import lattice
-from ...sampling.paired import lane_sampler, paired_sampler
+from ...sampling.paired import both_sides, lane_sampler, paired_sampler
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
 from ..led_segments import CameraRay, Lead
@@ -145,9 +145,8 @@ def reflected_record(
         return dr.select(active, (g_still - g) / slope, 0)
 
     def learn(amount: Any) -> None:
-        i = 2 * dr.arange(mi.UInt32, count)
-        both = dr.gather(mi.Float, amount, i) + dr.gather(mi.Float, amount, i + 1)
-        film.learn(dr.gather(mi.Point2f, r.pos, i), both, arcs)
+        first = 2 * dr.arange(mi.UInt32, count)
+        film.learn(dr.gather(mi.Point2f, r.pos, first), both_sides(amount), arcs)
 
     return EdgeRecord(
         pos=r.pos,
