@@ -35,6 +35,8 @@ class EdgeSample:
             UInt32, the shape's number in its group.
         vague: Float, distance by which the intersection of rays with that shape is off (see `arcs`).
         share: Float, 1 / number of borders that coincide here: each of them shows the whole jump.
+        flat: Bool, of a mesh whose normals are those of its faces.
+        normal: Vector3f, what normals are interpolated to there, if they are, and alike on both sides; else 0.
     """
 
     p: Any
@@ -52,6 +54,8 @@ class EdgeSample:
     number: Any = None
     vague: Any = 0.0
     share: Any = 1.0
+    flat: Any = False
+    normal: Any = None
 
     def beside(self, hit: Any) -> Any:
         """Is ``hit`` the surface that ends at this outline? It hides nothing, however near."""

@@ -130,6 +130,8 @@ class SceneEdges:
             curved=curved,
             vague=pick(arc.vague, 0),
             share=pick(arc.share, line.share),
+            flat=line.flat,
+            normal=line.normal,
             **_shown(curved, arc, line),
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.arrays import on_device, same
 from ..scene.instances import Part, registry_number
-from ..scene.shapes import jumps_between_faces
+from ..scene.shapes import interpolates_normals, jumps_between_faces
 from ..scene.tangents import tangents_only
 from .coincidences import CLOSE, MOST, partners
 from .edge_sample import EdgeBounds, EdgeSample, join
@@ -19,7 +19,8 @@ from .rounding import STRIP, extent, spawn_height
 from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
-SMOOTH = 0.5  # of the same with interpolated normals; there it falls with the power 1.5 of the sine
+SMOOTH = 0.4  # of the same with interpolated normals
+NARROW = 0.1  # sine of a bend below which light found in its lunes is rare rather than weak
 SEAM = 0.5  # of an edge where texture coordinates or normals jump
 # From an edge onto a face: share of the face. Radiance varies faster where normals are interpolated, and what it gains
 # on many faces is no jump.
@@ -42,6 +43,9 @@ class SegmentSet:
         with dr.resume_grad():
             self.positions = join([_positions(m) for m in meshes])
         self._held = dr.detach(self.positions)
+        self._normals = None
+        if any(interpolates_normals(m.shape) for m in meshes):
+            self._normals = join([_normals(m) for m in meshes])
 
     def hold_tangents(self) -> None:
         """Forward mode: keep the tangents alone of all outlines."""
@@ -104,11 +108,28 @@ class SegmentSet:
         """Does anything jump at the edge?"""
         return self.bent(p0, p1, qa, qb) | self.contour(view, p0, p1, qa, qb, always, slack)
 
-    def _contrast(self, always: Any, flat: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
-        """What inner edges show beside a contour: less, the less they bend."""
+    def _contrast(self, row: Any, always: Any, flat: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
+        """What inner edges show beside a contour: less, the less they bend.
+
+        With interpolated normals light differs in two lunes of 2β steradians (`bend_light`), by its cosine to the shading normal.
+        """
         sin = self._bend(p0, p1, qa, qb)
-        bent = dr.select(flat, CREASE * sin, SMOOTH * sin * dr.sqrt(sin))
+        bent = CREASE * sin
+        if self._normals is not None:
+            bent = dr.select(flat, bent, SMOOTH * dr.sqrt(sin * (sin + NARROW)) * self._lean(row, p0, p1, qa, qb))
         return dr.select(always, SEAM, bent)
+
+    def _lean(self, row: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
+        """Cosines of directions in both faces, and along the edge, to the shading normal: the larger sum of the two ends."""
+        index = dr.gather(mi.Vector4u, self.topology.corners, row)
+        t = dr.normalize(p1 - p0)
+        a, b = (dr.normalize(q - p0 - t * dr.dot(q - p0, t)) for q in (qa, qb))
+        ends = (dr.gather(mi.Normal3f, self._normals, v) for v in (index.x, index.y))
+        most = mi.Float(0)
+        for n in ends:
+            n = dr.normalize(n)
+            most = dr.maximum(most, dr.abs_dot(n, a) + dr.abs_dot(n, b) + dr.abs_dot(n, t))
+        return most
 
     def _clip(self, camera: Any, p0: Any, p1: Any):
         """Visible part: near-clipped ends, their film positions and depths, range [u0, u1] of the film."""
@@ -144,7 +165,7 @@ class SegmentSet:
         view = camera.view(mi.Vector2f(0))
         active = self.active(view, *corners, always, slack)
         contour = self.contour(view, *corners, odd, slack)
-        contrast = self._contrast(always, flat, *corners)
+        contrast = self._contrast(row, always, flat, *corners)
         _, _, s0, s1, _, _, u0, u1 = self._clip(camera, *corners[:2])
         length = dr.norm(s1 - s0) * (u1 - u0) * dr.select(contour, 1, contrast)
         return dr.select(active & dr.isfinite(length), length, 0)
@@ -177,7 +198,7 @@ class SegmentSet:
         return edge
 
     def _sample(self, row, p, tangent, view, p0, p1, qa, qb, scene) -> EdgeSample:
-        shape, odd, _, flat = self._flags(row)
+        shape, odd, always, flat = self._flags(row)
         faces = dr.gather(mi.Vector2u, self.topology.faces_beside, row)
         along = dr.clip(dr.dot(p - p0, p1 - p0) / dr.squared_norm(p1 - p0), 0, 1)
         share, most = dr.select(flat, ONTO_FLAT, mi.Float(ONTO_SMOOTH)), STRIP * spawn_height(p)
@@ -199,8 +220,17 @@ class SegmentSet:
             faces=(faces.x, faces.y),
             onto=tuple(to * dr.minimum(share, most / dr.maximum(dr.norm(to), 1e-20)) for to in (qa - p, qb - p)),
             share=self._coinciding(row, p0, p1),
+            flat=flat,
+            normal=self._normal(row, along, flat | always),
             **shown,
         )
+
+    def _normal(self, row: Any, along: Any, none: Any) -> Any:
+        if self._normals is None:
+            return mi.Vector3f(0)
+        index = dr.gather(mi.Vector4u, self.topology.corners, row)
+        ends = (dr.gather(mi.Vector3f, self._normals, v) for v in (index.x, index.y))
+        return dr.select(none, 0, dr.normalize(dr.lerp(*ends, along)))
 
     def _coinciding(self, row: Any, p0: Any, p1: Any) -> Any:
         """1 / number of borders that coincide with an edge."""
@@ -229,7 +259,7 @@ class SegmentSet:
             second=nb,
             free=odd | ~dr.isfinite(dr.dot(na, nb)),
             contour=length,
-            crease=length * self._contrast(always, flat, p0, p1, qa, qb),
+            crease=length * self._contrast(row, always, flat, p0, p1, qa, qb),
         )
 
     def motion(self, edge: EdgeSample) -> Any:
@@ -347,6 +377,16 @@ def _positions(part: Part) -> Any:
     if to_world is None:
         return buffer
     return dr.ravel(to_world @ dr.unravel(mi.Point3f, buffer))
+
+
+def _normals(part: Part) -> Any:
+    """Vertex normals in world space (flat Float; those of instances are no unit vectors), 0 where faces have theirs."""
+    if not interpolates_normals(part.shape):
+        return dr.zeros(mi.Float, 3 * part.shape.vertex_count())
+    buffer, to_world = dr.detach(part.shape.vertex_normals_buffer()), part.to_world()
+    if to_world is None:
+        return buffer
+    return dr.ravel(dr.detach(to_world) @ dr.unravel(mi.Normal3f, buffer))
 
 
 def has_face_attributes(mesh: Any) -> bool:

@@ -73,6 +73,7 @@ class Indirect:
         self.chains_move = traits.chains_move and traits.subsurface is None
         self.chains = traits.delta_bsdfs and (bool(self.moving) or self.chains_move)
         self.subsurface = traits.subsurface
+        self.null_lobes = traits.null_bsdfs
         self.sliding = sliding
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)

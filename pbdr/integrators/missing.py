@@ -12,7 +12,7 @@ from ..core.errors import warn_once
 from ..core.recording import recording
 from ..geometry.segments import has_face_attributes
 from ..scene.attached import Parameter
-from ..scene.instances import all_shapes, parts
+from ..scene.instances import all_shapes
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera, cameras, sensor_moves
@@ -58,11 +58,11 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
         if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
             delta.append(shape)
         rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    moves = sensor_moving or any(p.moves for p in parts(scene) if p.shape in delta)
+    moves = sensor_moving or shapes_move(scene) or lights_move(scene)
     if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
         warn_once(
-            "prb_edge: mirrors or smooth glass move against the camera. The shadows of point-like lights that are seen by way"
-            " of them have no derivative: use small area lights."
+            "prb_edge: shadows of point-like lights that the camera sees in mirrors or through smooth glass have no derivative:"
+            " use small area lights."
         )
     if delta and rough and max_depth >= 3 and shapes_move(scene):
         warn_once(

@@ -53,6 +53,7 @@ def trace(
     first: Any = None,
     δA: Any = None,
     opaque: Any = None,
+    bend: Any = None,
 ):
     """Trace one path per lane.
 
@@ -74,6 +75,7 @@ def trace(
         entered: Bool, ``first_hit`` is where light enters a translucent object (primal only).
         first: `sliding_film.FirstPoint`, or ``None``.
         opaque: Bool, a lobe that is no null lobe came before the first vertex; or ``None``.
+        bend: `bend_light.BendLight`, or ``None`` (primal only).
         δA: where null lobes decide what is opaque: adjoint of ``valid`` in backward mode, anything in forward mode.
 
     Returns:
@@ -120,6 +122,8 @@ def trace(
         if dr.hint(rim_shape is not None, mode="scalar"):
             terms.face_the_viewer(scene, si, (s.depth == 0) & (si.shape == rim_shape))
         bsdf = si.bsdf(s.ray)
+        if dr.hint(bend is not None, mode="scalar"):
+            bend.turn(si, bsdf, s.depth == 0)
 
         # ------------------------- Emission -------------------------
         if dr.hint(hide_emitters, mode="scalar"):
@@ -151,6 +155,9 @@ def trace(
             f_em, pdf_em, bs, weight = bsdf.eval_pdf_sample(context, si, si.to_local(ds.d), u1, u2, sampled)
             if dr.hint(translucent, mode="scalar"):
                 f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
+            if dr.hint(bend is not None, mode="scalar"):
+                pdf_em = bend.density(ds.d, pdf_em, bsdf, s.depth == 0)
+                bs, weight = bend.choose(context, si, bsdf, bs, weight, sampler, sampled & (s.depth == 0))
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:
@@ -225,6 +232,7 @@ def trace(
 
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):
+            grazing = terms.grazes(si, s.ray)
             if dr.hint(traits.moving, mode="scalar"):
                 si_next = interact(traits.frames, pi_next, ray_next, mi.RayFlags.Minimal, active_next)
             else:
@@ -263,12 +271,12 @@ def trace(
                 if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
                     pass  # nothing at this vertex depends on a parameter
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
-                    dr.backward_from(s.δL * Lo)
+                    dr.backward_from(dr.select(grazing, 0, s.δL) * Lo)
                     if dr.hint(sensor_moves, mode="scalar"):
                         s.δo += dr.grad(root.o)
                         s.δd += dr.grad(root.d)
                 else:
-                    s.δL += mi.Spectrum(dr.forward_to(Lo))
+                    s.δL += dr.select(grazing, 0, mi.Spectrum(dr.forward_to(Lo)))
 
         # After all else of this vertex: nothing attached may be in use while inner loops are recorded.
         if dr.hint(spreads, mode="scalar"):
@@ -276,6 +284,7 @@ def trace(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
                 ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None,
+                bend=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():

@@ -15,12 +15,23 @@ from ..scene.shapes import follow, has_rim
 from .entry_motion import entry_point
 from .face_slide import FaceSlide
 
+EDGE_ON = 3e-4  # cosine between ray and normal
+
 
 def mis_weight(a: Any, b: Any) -> Any:
     """Power heuristic a² / (a² + b²), detached; 0 where undefined."""
     a2 = dr.square(a)
     w = a2 / dr.fma(b, b, a2)
     return dr.detach(dr.select(dr.isfinite(w), w, 0))
+
+
+def grazes(si: Any, ray: Any) -> Any:
+    """Is a surface met so flatly that the rounding of the hit decides over its derivative, which grows like 1 / cos?
+
+    One ray in 10⁷ meets a sphere like that, and 1 / cos of the rounded hit may be any number. Of the derivative about twice
+    `EDGE_ON` is left out.
+    """
+    return si.is_valid() & (dr.abs_dot(si.n, ray.d) < EDGE_ON)
 
 
 def area_jacobian(o: Any, p: Any, n: Any, active: Any) -> Any:

@@ -20,6 +20,7 @@ from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
+from .bend_light import BendLight
 from .boundary import EdgeRecord
 from .sliding_film import first_point, outline_record
 
@@ -116,8 +117,9 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
 
         first = first_point(sliding, pos) if sliding else None
         L, valid, _, state = integrator.sample(
-            dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first
-        )
+            dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first,
+            bend=BendLight.of(edge, camera.view(lens).toward(edge.p)),
+        )  # fmt: skip
         factor = sign * edge.dt * edge.share / (pmf * number)
         value = dr.select(active, L * ray_weight * factor, 0)
         alpha = dr.select(active & valid, factor, 0)

@@ -97,6 +97,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         first=None,
         δA=None,
         opaque=None,
+        bend=None,
         keyword=None,
         **_,
     ):
@@ -139,6 +140,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             entered=False,
             first=first,
             δA=δA,
+            bend=None if traits.subsurface else bend,
         )
         if mode == dr.ADMode.Backward and traits.frames is not None:
             traits.frames.flush()

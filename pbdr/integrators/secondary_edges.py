@@ -25,6 +25,7 @@ from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.shapes import follow
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
+from .bend_light import BendLight
 from .boundary import EdgeRecord
 from .camera_walk import walk
 from .entry_motion import entry_slide
@@ -195,6 +196,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         rim_shape=dr.select(own, dr.zeros(mi.ShapePtr), edge.shape),
         first_emission=emission,
         segments=mi.UInt32(ctx.integrator.max_depth) - choice.depth - 1,
+        bend=BendLight.of(edge, edge.p - ray.o, ~own),
     )
     value = L * f * choice.β * (sign * measure * dr.select(own, 1, edge.share) / choice.pdf)
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))

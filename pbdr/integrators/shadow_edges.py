@@ -104,10 +104,13 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         if camera.is_point:
             active &= z > camera.near
         ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
-        pi = ctx.integrator.first_hit(scene, ray, active)
-        si = pi.compute_surface_interaction(ray, mi.RayFlags.All, active)
-        active &= si.is_valid() & (dr.norm(si.p - last.p) < 1e-4 * (si.t + scale))
-        bsdf = si.bsdf(ray)
+        pi, onto = ctx.integrator.first_hit(scene, ray, active), ray
+        if ctx.null_lobes:
+            pi, onto, through = _look_through(ctx, ray, pi, last.p, scale, end.depth, active & delta)
+            weight *= through
+        si = pi.compute_surface_interaction(onto, mi.RayFlags.All, active)
+        active &= si.is_valid() & _meets(si, last.p, scale)
+        bsdf = si.bsdf(onto)
         if ctx.subsurface is not None:  # camera-side samples alone
             active &= ~bsdf.has_attribute(MARK, active)
         f = bsdf.eval(ctx.context, si, si.to_local(back), active)
@@ -158,6 +161,30 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         slide=slide if ctx.near is not None and ctx.deepest > 0 else None,
         lever=dr.rcp(dr.maximum(r, 1e-12)), pairs=False,
     )  # fmt: skip
+
+
+def _meets(si: Any, p: Any, scale: Any) -> Any:
+    return dr.norm(si.p - p) < 1e-4 * (si.t + scale)
+
+
+@dr.syntax
+def _look_through(ctx, ray, pi, p, scale, depth, active) -> tuple[Any, Any, Any]:
+    """What the sensor sees through null lobes before ``p``, at most: (hit, ray to it, what the lobes let pass).
+
+    ``depth``: segments from ``p`` to the receiver; each surface that is passed is one more.
+    """
+    pi, ray = mi.PreliminaryIntersection3f(pi), mi.Ray3f(ray)
+    weight, left, going = mi.Spectrum(1), mi.UInt32(ctx.deepest) - depth, mi.Bool(active)
+    while going:
+        si = pi.compute_surface_interaction(ray, ray_flags=mi.RayFlags.All)
+        bsdf = si.bsdf(ray)
+        going &= si.is_valid() & ~_meets(si, p, scale) & (left > 0) & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Null)
+        weight[going] = weight * bsdf.eval_null_transmission(si, going)
+        ray[going] = si.spawn_ray(ray.d)
+        pi[going] = ctx.integrator.first_hit(ctx.scene, ray, going)
+        left[going] = left - 1
+        going &= dr.max(mi.unpolarized_spectrum(weight)) > 0
+    return pi, ray, weight
 
 
 def _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p):

@@ -28,6 +28,7 @@ from ..geometry.rounding import spawn_height
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
 from ..scene.viewpoint import Viewpoint
+from .bend_light import BendLight
 from .boundary import EdgeRecord
 from .indirect import Indirect
 from .secondary_edges import beside_outline
@@ -82,6 +83,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             rim_shape=edge.shape,
             segments=mi.UInt32(ctx.integrator.max_depth) - c.length,
             opaque=~c.null,
+            bend=BendLight.of(edge, edge.p - c.ray.o),
         )
         value = L * c.β * sign * edge.share
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))

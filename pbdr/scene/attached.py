@@ -18,7 +18,7 @@ from ..core.recording import recording
 POINTERS = ("ShapePtr", "EmitterPtr", "BSDFPtr", "MediumPtr", "PhaseFunctionPtr")
 
 
-AS_THEY_ARE = ("value", "position", "to_world")  # parameters from which their owners derive nothing
+AS_THEY_ARE = ("value", "position", "to_world")  # parameters from which their owners derive nothing, but for shapes
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,22 @@ def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:
                 f"Parameter '{behind[0].key}' is attached, and its shape does not know: most of the gradient would be missing."
                 f" {advice}."
             )
-        for key in _waiting(params, found):
+        for key, node in _waiting(params, found):
+            if isinstance(node, mi.Shape):
+                raise InputError(
+                    f"Parameter '{key}' was attached or replaced after the last params.update(): its shape follows an older one,"
+                    f" and most of the gradient would be missing. {advice}."
+                )
             warn_once(
                 f"Parameter '{key}' was attached or replaced after the last params.update(): its gradient may be 0. {advice}."
             )
 
 
-def _waiting(params: Any, found: list[Parameter]) -> list[str]:
-    """Keys of attached parameters whose owners ``params`` has still to tell, and that these do not read as they are."""
+def _waiting(params: Any, found: list[Parameter]) -> list[tuple[str, Any]]:
+    """Keys and owners of attached parameters whose owners ``params`` has still to tell, and that these do not read as they are."""
     if recording() or not isinstance(params, mi.SceneParameters):  # what is recorded has other variables in their place
         return []
-    own = {(p.node, p.name) for p in found if p.name not in AS_THEY_ARE}
+    own = {(p.node, p.name) for p in found if p.name not in AS_THEY_ARE or _derives(p.node)}
     dirty = {(node, name) for (_, node), names in params.nodes_to_update.items() for name in names}
     waiting = []
     for key, (value, kind, node, _) in params.properties.items():
@@ -144,8 +149,13 @@ def _waiting(params: Any, found: list[Parameter]) -> list[str]:
         if place in own:
             value = value if kind is None else mi.get_property(value, kind, node)
             if place in dirty or params.update_candidates.get(key, _identity(value)) != _identity(value):
-                waiting.append(key)
+                waiting.append((key, node))
     return waiting
+
+
+def _derives(node: Any) -> bool:
+    """Is it a shape that keeps more than its parameters?"""
+    return isinstance(node, mi.Shape) and node.class_name() != "Instance"
 
 
 def _identity(value: Any) -> int:

@@ -49,6 +49,20 @@ for _light in LIGHTS:
 for _light in ("point", "area", "constant"):
     indirect(f"receiver_{_light}", "floor.to_world", "translate_y", _light, floor=floor, box=box)
 indirect(
+    "shadow_behind_veil",
+    "box.vertex_positions",
+    "translate_x",
+    "point",
+    3,
+    floor=floor,
+    box=box,
+    veil=lambda: {
+        "type": "rectangle",
+        "to_world": T().look_at([0, 2.8, 3.5], [0, 4, 5], [0, 1, 0]).scale(1.5),
+        "bsdf": {"type": "mask", "opacity": 0.4, "nested": diffuse()},
+    },
+)
+indirect(
     "shadow_disk",
     "disk.to_world",
     "rotate_x",

@@ -477,6 +477,31 @@ def test_shapes_that_were_not_told_are_refused(name, assigned):
         params.update()
 
 
+@pytest.mark.parametrize("name", ["prb_edge", "prb_reparam"])
+@pytest.mark.parametrize("key", ["thing.to_world", "ball.to_world", "cube.vertex_positions"])
+def test_shapes_that_were_told_once_are_refused_when_they_are_not_told_again(name, key):
+    """Seen without a refusal: 0 for a rectangle, a sixth for a sphere, since they still followed the variable of the step before."""
+    scene = world(thing={"type": "rectangle"}, cube={"type": "cube"}, ball=BALL)
+    params = mi.traverse(scene)
+    integrator = mi.load_dict({"type": name, "max_depth": 2})
+    rest = dr.detach(params[key])
+
+    def step(told):
+        θ = mi.Float(0)
+        dr.enable_grad(θ)
+        moved = mi.Transform4f().translate(mi.Vector3f(θ, 0, 0)) @ rest if "world" in key else rest + θ
+        params[key] = moved
+        if told:
+            params.update()
+        dr.backward(dr.sum(mi.render(scene, params, integrator=integrator, spp=1), axis=None))
+
+    step(True)
+    with pytest.raises(InputError, match=rf"'{key}'.*Call params\.update\(\)"):
+        step(False)
+    params.update()
+    step(True)
+
+
 def test_maps_that_were_not_told_are_warned_of(monkeypatch):
     said = []
     monkeypatch.setattr("pbdr.scene.attached.warn_once", said.append)
