@@ -126,8 +126,8 @@ def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:
                 f"Parameter '{behind[0].key}' is attached, and its shape does not know: most of the gradient would be missing."
                 f" {advice}."
             )
-        for key, node in _waiting(params, found):
-            if isinstance(node, mi.Shape):
+        for key, most in _waiting(params, found):
+            if most:
                 raise InputError(
                     f"Parameter '{key}' was attached or replaced after the last params.update(): its shape follows an older one,"
                     f" and most of the gradient would be missing. {advice}."
@@ -137,8 +137,12 @@ def require_updated(scene: Any, params: Any, found: list[Parameter]) -> None:
             )
 
 
-def _waiting(params: Any, found: list[Parameter]) -> list[tuple[str, Any]]:
-    """Keys and owners of attached parameters whose owners ``params`` has still to tell, and that these do not read as they are."""
+def _waiting(params: Any, found: list[Parameter]) -> list[tuple[str, bool]]:
+    """Attached parameters whose owners ``params`` has still to tell, and that these do not read as they are.
+
+    Returns:
+        For each its key, and whether most of its gradient would be missing.
+    """
     if recording() or not isinstance(params, mi.SceneParameters):  # what is recorded has other variables in their place
         return []
     own = {(p.node, p.name) for p in found if p.name not in AS_THEY_ARE or _derives(p.node)}
@@ -148,8 +152,12 @@ def _waiting(params: Any, found: list[Parameter]) -> list[tuple[str, Any]]:
         place = (node, key.rsplit(".", 1)[-1])
         if place in own:
             value = value if kind is None else mi.get_property(value, kind, node)
-            if place in dirty or params.update_candidates.get(key, _identity(value)) != _identity(value):
-                waiting.append((key, node))
+            # What rests while other scenes are differentiated is another variable afterwards: only assignments are certain.
+            asked = place[1] not in AS_THEY_ARE and params.update_candidates.get(key, _identity(value)) != _identity(
+                value
+            )
+            if place in dirty or asked:
+                waiting.append((key, place in dirty and _derives(node)))
     return waiting
 
 
