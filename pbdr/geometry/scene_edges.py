@@ -35,9 +35,11 @@ class SceneEdges:
         cache: mesh adjacency, kept from render to render.
         statics: list the outlines of shapes that do not move, too: their shadows change on
             receivers that do.
+        bends: sampling weight of edges that only bend, relative to contours; those of lights keep theirs. 0: where all that is
+            seen at an edge is what it emits.
     """
 
-    def __init__(self, scene: Any, cache: dict[str, Any], statics: bool):
+    def __init__(self, scene: Any, cache: dict[str, Any], statics: bool, bends: float = 1.0):
         self.scene = scene
         self.segments: SegmentSet | None = None
         self.arcs: ArcSet | None = None
@@ -63,7 +65,7 @@ class SceneEdges:
         shines = [s.is_emitter() for s in scene.shapes()]
         shape = join(shapes)
         self.count = dr.width(shape)
-        self.tree = EdgeTree(bounds, flag_of(moving, shape), flag_of(shines, shape), LIGHT)
+        self.tree = EdgeTree(bounds, flag_of(moving, shape), flag_of(shines, shape), LIGHT, bends)
 
     def __len__(self) -> int:
         return self.count

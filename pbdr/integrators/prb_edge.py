@@ -181,7 +181,8 @@ class EdgeIntegrator(PathIntegrator):
         return self.guides.setdefault(f"{id(sensor)} {k}", {})
 
     def _indirect_records(self, scene, sensor, seed, spp, films, forward):
-        edges = SceneEdges(scene, self.topologies, statics=True)
+        # Behind an outline two segments are needed for light that a bend hides.
+        edges = SceneEdges(scene, self.topologies, True, 0.0 if 0 <= self.max_depth <= 2 else 1.0)
         if not len(edges):
             return
         if forward:
