@@ -117,6 +117,7 @@ class SegmentSet:
         bent = CREASE * sin
         if self._normals is not None:
             bent = dr.select(flat, bent, SMOOTH * dr.sqrt(sin * (sin + NARROW)) * self._lean(row, p0, p1, qa, qb))
+        bent = dr.select(dr.isfinite(bent), bent, 1)  # faces without an area have no normal
         return dr.select(always, SEAM, bent)
 
     def _lean(self, row: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
@@ -127,7 +128,7 @@ class SegmentSet:
         ends = (dr.gather(mi.Normal3f, self._normals, v) for v in (index.x, index.y))
         most = mi.Float(0)
         for n in ends:
-            n = dr.normalize(n)
+            n *= dr.rsqrt(dr.maximum(dr.squared_norm(n), 1e-20))  # some are 0
             most = dr.maximum(most, dr.abs_dot(n, a) + dr.abs_dot(n, b) + dr.abs_dot(n, t))
         return most
 
