@@ -47,6 +47,7 @@ class BendLight:
         self.on = mi.Bool(active) & ~mi.Bool(edge.contour) & ~mi.Bool(edge.curved) & (self.angle > 0) & (cos > -1)
         self.normal = edge.normal
         self.flat = mi.Bool(edge.flat)
+        self.tangents: list[Any] = []  # materials that look at the tangents, besides anisotropic ones
 
     @classmethod
     def of(cls, edge: Any, to: Any, active: Any = True) -> BendLight | None:
@@ -59,27 +60,32 @@ class BendLight:
         shares = zip(SMOOTH, GLOSSY, FLAT)
         return tuple(dr.select(self.flat, dr.select(rough, mi.Float(g), f), s) for s, g, f in shares)
 
+    def _mixed(self, bsdf: Any, first: Any) -> Any:
+        """Not through null lobes: whether one is drawn decides over alpha."""
+        return self.on & first & ~mi.has_flag(bsdf.flags(), mi.BSDFFlags.Null)
+
     def density(self, ω: Any, pdf: Any, bsdf: Any, first: Any) -> Any:
         """The mixture's density, with ``pdf`` that of the BSDF; ``first``: Bool, at the first vertex."""
         q_f, q_c, q_l = self._shares(bsdf)
         inside = dr.dot(self.na, ω) * dr.dot(self.nb, ω) < 0
         lune = dr.select(inside, dr.rcp(4 * self.angle), 0)
         mixed = q_f * pdf + q_c * dr.maximum(dr.dot(self.h, ω), 0) * dr.inv_pi + q_l * lune
-        return dr.select(self.on & first, mixed, pdf)
+        return dr.select(self._mixed(bsdf, first), mixed, pdf)
 
     def turn(self, si: Any, bsdf: Any, first: Any) -> None:
-        """Give both sides the shading frame of the edge itself, or at least tangents along it.
+        """Give both sides the shading normal of the edge itself, and tangents along it where these do not matter.
 
         Samples of the BSDF then go in directions that differ as little as the faces do.
         """
-        turned = self.on & first & ~mi.has_flag(bsdf.flags(), mi.BSDFFlags.Anisotropic)
-        n = si.sh_frame.n
-        n = dr.select(dr.squared_norm(self.normal) > 0, dr.mulsign(self.normal, dr.dot(self.normal, n)), n)
-        s = self.t - n * dr.dot(n, self.t)
-        turned &= dr.squared_norm(s) > 1e-6
+        own, wi = si.sh_frame, si.to_world(si.wi)
+        n = dr.select(dr.squared_norm(self.normal) > 0, dr.mulsign(self.normal, dr.dot(self.normal, own.n)), own.n)
+        tangents = mi.has_flag(bsdf.flags(), mi.BSDFFlags.Anisotropic)
+        for material in self.tangents:
+            tangents |= bsdf == mi.BSDFPtr(material)
+        s = dr.select(tangents, own.s, self.t)
+        s -= n * dr.dot(n, s)
+        turned = self.on & first & (dr.squared_norm(s) > 1e-6)
         s = dr.normalize(s)
-        wi = si.to_world(si.wi)
-        own = si.sh_frame
         si.sh_frame.n = mi.Normal3f(dr.select(turned, n, own.n))
         si.sh_frame.s = dr.select(turned, s, own.s)
         si.sh_frame.t = dr.select(turned, dr.cross(n, s), own.t)
@@ -105,7 +111,7 @@ class BendLight:
         """``(bs, weight)`` of the mixture, given those of the BSDF."""
         u, v = sampler.next_1d(), sampler.next_2d()
         q_f, q_c, _ = self._shares(bsdf)
-        mixed = self.on & first
+        mixed = self._mixed(bsdf, first)
         drawn = mixed & (u >= q_f)
         ω = self._direction(u < q_f + q_c, v)
         wo = si.to_local(ω)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pbdr.integrators.bend_light import BendLight
+from pbdr.integrators.path_state import SceneTraits
 from pbdr.validation.meshes import as_file, knobbly_ball
 
 N = 1 << 20
@@ -141,3 +142,31 @@ def test_bends_have_no_heavy_tail(monkeypatch):
     deviation = np.abs(ours.mean((0, 3)) - plain.mean((0, 3)))
     error = np.sqrt((ours.mean(3).var(0, ddof=1) + plain.mean(3).var(0, ddof=1)) / 12)
     assert (deviation < 4.5 * error + 1e-3).mean() > 0.98
+
+
+@pytest.mark.parametrize("kind", ["bumpmap", "anisotropic", "diffuse"])
+def test_turned_frames_show_the_same(kind):
+    """At a bend with interpolated normals both sides get the normal of the edge; what depends on tangents keeps its own."""
+    y, x = np.mgrid[0:16, 0:16] / 16.0
+    heights = {"type": "bitmap", "bitmap": mi.Bitmap((0.3 * x * y)[:, :, None].astype(np.float32)), "raw": True}
+    materials = {
+        "bumpmap": {"type": "bumpmap", "texture": heights, "nested": {"type": "diffuse"}},
+        "anisotropic": {"type": "roughconductor", "alpha_u": 0.1, "alpha_v": 0.5},
+        "diffuse": {"type": "diffuse"},
+    }
+    scene = mi.load_dict({"type": "scene", "sheet": {"type": "rectangle", "bsdf": materials[kind]}})
+    ray = mi.Ray3f([0.1, 0.2, 3.0], [0.1, 0.05, -1.0])
+    si = scene.ray_intersect(ray)
+    bsdf = si.bsdf(ray)
+    ω = dr.normalize(mi.Vector3f(0.4, 0.1, 0.7))
+    before = bsdf.eval(mi.BSDFContext(), si, si.to_local(ω)).x[0]
+    light = bend(0.3, False)
+    light.normal = mi.Vector3f(0, 0, 1)
+    light.t = dr.normalize(mi.Vector3f(1, 2, 0))
+    light.tangents = SceneTraits(scene).perturbing()
+    assert len(light.tangents) == (kind == "bumpmap")
+    s = np.array(si.sh_frame.s).ravel()
+    light.turn(si, bsdf, mi.Bool(True))
+    assert (np.abs(np.array(si.sh_frame.s).ravel() - s).max() > 0.1) == (kind == "diffuse")
+    assert before > 0.01
+    assert bsdf.eval(mi.BSDFContext(), si, si.to_local(ω)).x[0] == pytest.approx(before, rel=1e-4)
