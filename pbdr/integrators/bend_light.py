@@ -18,9 +18,10 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-SMOOTH = (0.5, 0.0, 0.5)  # q_f, q_c, q_l with interpolated normals, whose cosines are those of one normal
-FLAT = (0.1, 0.7, 0.2)  # with diffuse materials, whose own samples are turned by β between the sides
-GLOSSY = (0.4, 0.4, 0.2)  # with others
+# q_f, q_c, q_l with interpolated normals, whose cosines are those of one normal, and with flat ones.
+DIFFUSE = (0.5, 0.0, 0.5), (0.1, 0.7, 0.2)  # flat: the BSDF's own samples are turned by β between the sides
+GLOSSY = (0.8, 0.0, 0.2), (0.75, 0.1, 0.15)  # nothing else finds its lobes
+DIRAC = (0.95, 0.0, 0.05), (0.95, 0.025, 0.025)
 
 
 class BendLight:
@@ -56,9 +57,15 @@ class BendLight:
 
     def _shares(self, bsdf: Any) -> tuple[Any, ...]:
         """q_f, q_c, q_l."""
-        rough = mi.has_flag(bsdf.flags(), mi.BSDFFlags.Glossy)
-        shares = zip(SMOOTH, GLOSSY, FLAT)
-        return tuple(dr.select(self.flat, dr.select(rough, mi.Float(g), f), s) for s, g, f in shares)
+        flags = bsdf.flags()
+        glossy, dirac = mi.has_flag(flags, mi.BSDFFlags.Glossy), mi.has_flag(flags, mi.BSDFFlags.Delta)
+        shares = []
+        for k in range(3):
+            smooth, flat = (
+                dr.select(dirac, DIRAC[n][k], dr.select(glossy, GLOSSY[n][k], mi.Float(DIFFUSE[n][k]))) for n in (0, 1)
+            )
+            shares.append(dr.select(self.flat, flat, smooth))
+        return tuple(shares)
 
     def _mixed(self, bsdf: Any, first: Any) -> Any:
         """Not through null lobes: whether one is drawn decides over alpha."""
