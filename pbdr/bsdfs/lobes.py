@@ -12,6 +12,7 @@ that P is put together from their parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import drjit as dr
@@ -54,9 +55,14 @@ class Lobes:
     """
 
     def __init__(self, materials: list[Any]):
-        unique = list({id(b): b for b in materials}.values())
+        unique = self.materials = list({id(b): b for b in materials}.values())
         self.blends = [b for b in unique if _has(b, mi.BSDFFlags.Delta) and contains(b, MIXTURES)]
         self.transparent = [b for b in unique if _has(b, mi.BSDFFlags.Null)]
+
+    @cached_property
+    def perturbing(self) -> list[Any]:
+        """Materials with a normal or bump map."""
+        return [b for b in self.materials if contains(b, PERTURBING)]
 
     def sample_dirac(self, bsdf: Any, context: Any, si: Any, u1: Any, u2: Any, active: Any) -> tuple[Any, Any]:
         """A Dirac sample again, attached: ``(w P / P₀, local direction)``, Spectrum and Vector3f.

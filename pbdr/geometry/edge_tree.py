@@ -57,12 +57,12 @@ class EdgeTree:
         bounds: of all curves, near ones near each other.
         moving: Bool, whether a curve belongs to a shape that is attached to the AD graph.
         shines: Bool, whether it belongs to a light.
-        bends: factor on the weight of curves that only bend, if they do not belong to lights.
         boost: sampling weight of the border of a light, relative to that of other shapes. It counts
             among the creases: light points must not choose the near borders of their own light.
+        bends: whether curves that only bend count where they do not belong to lights.
     """
 
-    def __init__(self, bounds: EdgeBounds, moving: Any, shines: Any, boost: float, bends: float = 1.0):
+    def __init__(self, bounds: EdgeBounds, moving: Any, shines: Any, boost: float, bends: bool = True):
         self.count = dr.width(bounds.contour)
         self.depth = 0
         while FAN**self.depth < self.count:
@@ -78,7 +78,7 @@ class EdgeTree:
         angle = 0.5 * dr.safe_acos(dr.dot(bounds.first, bounds.second))
         angle = dr.select(folded, 0.5 * dr.pi, angle + SLACK)
         contour = dr.select(shines, 0, bounds.contour)
-        crease = dr.select(shines, boost * dr.maximum(bounds.contour, bounds.crease), bends * bounds.crease)
+        crease = dr.select(shines, boost * dr.maximum(bounds.contour, bounds.crease), bounds.crease if bends else 0)
         move, rest = dr.select(moving, mi.Float(1), 0), dr.select(moving, mi.Float(0), 1)
         weights = (contour * move, contour * rest, crease * move, crease * rest)
         # Above the leaves, the length that is a contour on average over directions.

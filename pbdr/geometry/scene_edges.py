@@ -35,11 +35,11 @@ class SceneEdges:
         cache: mesh adjacency, kept from render to render.
         statics: list the outlines of shapes that do not move, too: their shadows change on
             receivers that do.
-        bends: sampling weight of edges that only bend, relative to contours; those of lights keep theirs. 0: where all that is
-            seen at an edge is what it emits.
+        bends: whether edges that only bend are sampled, but for those of lights: not where all that counts is what is emitted
+            behind an edge.
     """
 
-    def __init__(self, scene: Any, cache: dict[str, Any], statics: bool, bends: float = 1.0):
+    def __init__(self, scene: Any, cache: dict[str, Any], statics: bool, bends: bool = True):
         self.scene = scene
         self.segments: SegmentSet | None = None
         self.arcs: ArcSet | None = None

@@ -48,7 +48,6 @@ class BendLight:
         self.on = mi.Bool(active) & ~mi.Bool(edge.contour) & ~mi.Bool(edge.curved) & (self.angle > 0) & (cos > -1)
         self.normal = edge.normal
         self.flat = mi.Bool(edge.flat)
-        self.tangents: list[Any] = []  # materials that look at the tangents, besides anisotropic ones
 
     @classmethod
     def of(cls, edge: Any, to: Any, active: Any = True) -> BendLight | None:
@@ -79,15 +78,16 @@ class BendLight:
         mixed = q_f * pdf + q_c * dr.maximum(dr.dot(self.h, ω), 0) * dr.inv_pi + q_l * lune
         return dr.select(self._mixed(bsdf, first), mixed, pdf)
 
-    def turn(self, si: Any, bsdf: Any, first: Any) -> None:
+    def turn(self, si: Any, bsdf: Any, perturbing: list[Any], first: Any) -> None:
         """Give both sides the shading normal of the edge itself, and tangents along it where these do not matter.
 
-        Samples of the BSDF then go in directions that differ as little as the faces do.
+        Samples of the BSDF then go in directions that differ as little as the faces do. Anisotropic materials and
+        ``perturbing`` ones (of normal and bump maps) look at the tangents.
         """
         own, wi = si.sh_frame, si.to_world(si.wi)
         n = dr.select(dr.squared_norm(self.normal) > 0, dr.mulsign(self.normal, dr.dot(self.normal, own.n)), own.n)
         tangents = mi.has_flag(bsdf.flags(), mi.BSDFFlags.Anisotropic)
-        for material in self.tangents:
+        for material in perturbing:
             tangents |= bsdf == mi.BSDFPtr(material)
         s = dr.select(tangents, own.s, self.t)
         s -= n * dr.dot(n, s)

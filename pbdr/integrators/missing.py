@@ -52,19 +52,18 @@ def warn_of_media(integrator: Any, scene: Any) -> None:
 
 def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> None:
     """Name, once each, the boundary terms that `prb_edge` cannot sample and this scene may have."""
-    delta, rough = [], False
-    for shape in all_shapes(scene):
-        flags = shape.bsdf().flags() if shape.bsdf() is not None else 0
-        if mi.has_flag(flags, mi.BSDFFlags.DeltaReflection) or mi.has_flag(flags, mi.BSDFFlags.DeltaTransmission):
-            delta.append(shape)
-        rough |= mi.has_flag(flags, mi.BSDFFlags.Smooth)
-    moves = sensor_moving or shapes_move(scene) or lights_move(scene)
-    if delta and moves and any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters()):
+    flags = [shape.bsdf().flags() for shape in all_shapes(scene) if shape.bsdf() is not None]
+    dirac = mi.BSDFFlags.DeltaReflection, mi.BSDFFlags.DeltaTransmission
+    delta = any(mi.has_flag(f, kind) for f in flags for kind in dirac)
+    rough = any(mi.has_flag(f, mi.BSDFFlags.Smooth) for f in flags)
+    moving = shapes_move(scene)
+    point_like = any(mi.has_flag(e.flags(), mi.EmitterFlags.Delta) for e in scene.emitters())
+    if delta and point_like and (moving or sensor_moving or lights_move(scene)):
         warn_once(
             "prb_edge: shadows of point-like lights that the camera sees in mirrors or through smooth glass have no derivative:"
             " use small area lights."
         )
-    if delta and rough and max_depth >= 3 and shapes_move(scene):
+    if delta and rough and max_depth >= 3 and moving:
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."

@@ -123,7 +123,7 @@ def trace(
             terms.face_the_viewer(scene, si, (s.depth == 0) & (si.shape == rim_shape))
         bsdf = si.bsdf(s.ray)
         if dr.hint(bend is not None, mode="scalar"):
-            bend.turn(si, bsdf, s.depth == 0)
+            bend.turn(si, bsdf, traits.lobes.perturbing, s.depth == 0)
 
         # ------------------------- Emission -------------------------
         if dr.hint(hide_emitters, mode="scalar"):
@@ -232,8 +232,9 @@ def trace(
 
         # ------------------------- Derivative of this vertex -------------------------
         if dr.hint(not primal, mode="scalar"):
-            grazing = terms.grazes(si, s.ray)
+            grazing = mi.Bool(False)
             if dr.hint(traits.moving, mode="scalar"):
+                grazing = terms.grazes(si, s.ray)
                 si_next = interact(traits.frames, pi_next, ray_next, mi.RayFlags.Minimal, active_next)
             else:
                 si_next = None
@@ -283,8 +284,7 @@ def trace(
             beyond = partial(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None,
-                bend=None,
+                ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None, bend=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():

@@ -146,11 +146,6 @@ class SceneTraits:
         self.null_bsdfs = any(f & int(mi.BSDFFlags.Null) for f in bsdfs)
         self.dirac = self.delta_bsdfs or self.null_bsdfs
 
-    def perturbing(self) -> list[Any]:
-        """Materials with a normal or bump map."""
-        unique = {id(s.bsdf()): s.bsdf() for s in all_shapes(self.scene) if s.bsdf() is not None}
-        return [b for b in unique.values() if contains(b, PERTURBING)]
-
     def near_motion(self, max_depth: int) -> NearMotion | None:
         """How vertices follow one another, if any can: the light at the second one comes from further on."""
         if not self.moving or self.subsurface is not None or 0 <= max_depth < 3:

@@ -182,7 +182,7 @@ class EdgeIntegrator(PathIntegrator):
 
     def _indirect_records(self, scene, sensor, seed, spp, films, forward):
         # Behind an outline two segments are needed for light that a bend hides.
-        edges = SceneEdges(scene, self.topologies, True, 0.0 if 0 <= self.max_depth <= 2 else 1.0)
+        edges = SceneEdges(scene, self.topologies, statics=True, bends=not 0 <= self.max_depth <= 2)
         if not len(edges):
             return
         if forward:

@@ -115,8 +115,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
         traits = SceneTraits(scene, ray_tangent is not None, mode == dr.ADMode.Forward)
-        if bend is not None:
-            bend.tangents = traits.perturbing()
         value, valid, L, Z, δray, inner, δA = trace(
             mode,
             scene,

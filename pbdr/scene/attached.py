@@ -153,11 +153,10 @@ def _waiting(params: Any, found: list[Parameter]) -> list[tuple[str, bool]]:
         if place in own:
             value = value if kind is None else mi.get_property(value, kind, node)
             # What rests while other scenes are differentiated is another variable afterwards: only assignments are certain.
-            asked = place[1] not in AS_THEY_ARE and params.update_candidates.get(key, _identity(value)) != _identity(
-                value
-            )
-            if place in dirty or asked:
-                waiting.append((key, place in dirty and _derives(node)))
+            assigned = place in dirty
+            other = key in params.update_candidates and params.update_candidates[key] != _identity(value)
+            if assigned or (other and place[1] not in AS_THEY_ARE):
+                waiting.append((key, assigned and _derives(node)))
     return waiting
 
 

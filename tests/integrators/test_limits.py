@@ -81,8 +81,10 @@ def test_biased_parameters_are_refused(key):
     require_unbiased(mi.load_dict({"type": "prb"}), "ball.bsdf.reflectance.data")
 
 
+@pytest.mark.parametrize("moving", ["chain.to_world", "box.vertex_positions"])
 @pytest.mark.parametrize("lit", [False, True])
-def test_shadows_of_points_in_a_moving_mirror_are_named(monkeypatch, lit):
+def test_shadows_of_points_in_a_mirror_are_named(monkeypatch, lit, moving):
+    """Whether the mirror moves or what it shows."""
     said = []
     monkeypatch.setattr(errors, "_warned", set())
     monkeypatch.setattr(mi, "Log", lambda level, text: said.append(text))
@@ -91,7 +93,7 @@ def test_shadows_of_points_in_a_moving_mirror_are_named(monkeypatch, lit):
         scene["point"] = {"type": "point", "position": [0, 3, 3]}
     scene = mi.load_dict(scene)
     integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
-    move = Perturbation(mi.traverse(scene), "chain.to_world", "translate_x")
+    move = Perturbation(mi.traverse(scene), moving, "translate_x")
     for seed in range(2):
         forward_derivative(scene, move, integrator, scene.sensors()[0], 1, seed)
     assert len(said) == lit and all("mirrors" in text and "small area lights" in text for text in said)

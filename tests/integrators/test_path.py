@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pbdr.optimization.run import thread_count
 from pbdr.validation.cases import camera, diffuse, environment, film, glow, lamp, plane, texture, world
 
 
@@ -51,8 +52,10 @@ def test_equals_mitsuba_path(name, more):
 
 def test_depth_zero_and_one():
     scene = mi.load_dict(SCENES["glow"]())
-    ours, theirs = (render(scene, name, 0, [0], 4) for name in ("prb_edge", "prb"))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # the order of a film's sums varies
+    with thread_count(1):  # the order of a film's sums varies with several
+        ours, theirs = (render(scene, name, 0, [0], 4) for name in ("prb_edge", "prb"))
+    exact = mi.variant().startswith("llvm")  # ... and on a GPU
+    np.testing.assert_allclose(ours, theirs, rtol=0 if exact else 1e-6)
     assert render(scene, "prb_edge", 1, [0], 4).max() > 0.4
 
 
