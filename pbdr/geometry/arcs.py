@@ -305,6 +305,7 @@ class ArcSet:
             free=dr.full(mi.Bool, True, dr.width(row)),
             contour=dr.select(kind == LINE, dr.norm(mi.Vector3f(z)), radius * length),
             crease=dr.zeros(mi.Float, dr.width(row)),
+            edge_on=dr.zeros(mi.Float, dr.width(row)),
         )
 
     def motion(self, edge: EdgeSample) -> Any:

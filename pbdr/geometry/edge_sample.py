@@ -13,6 +13,9 @@ from .rounding import LEAVE, UNIT, extent
 
 HAIR = 5 * UNIT  # float32's resolution of a position
 GAP = 3e-6  # of a view ray, left out at both ends
+AWAY = 3.0  # hairs beside a contour: rays that go on along a wall that is seen edge-on do not meet it
+BEHIND = 30  # gaps behind a contour, at which they start: it may touch another surface
+SHORT = 0.9  # of the way to what lies behind a contour
 
 
 @dataclass
@@ -72,38 +75,58 @@ class EdgeSample:
         first, second = self.onto
         return dr.select(height(first) > height(second), first, second)
 
-    def just_outside(self, across: Any) -> Any:
-        """Point3f beside a contour of a mesh, by float32's resolution along the unit vector ``across``."""
+    def just_outside(self, across: Any, hairs: Any = 1.0) -> Any:
+        """Point3f beside a contour of a mesh, by float32's resolution (times ``hairs``) along the unit vector ``across``."""
         across = dr.select(dr.dot(across, self.inside) > 0, -across, across)
-        return self.p + across * (HAIR * extent(self.p))
+        return self.p + across * (hairs * HAIR * extent(self.p))
 
-    def hidden(self, blocked: Callable, viewer: Any, time: Any, active: Any) -> Any:
-        """Does anything come between a contour of a mesh and a point that looks at it?
+    def alone(self, blocked: Callable, ray: Any, own: Any, reach: Any, lane: Any, active: Any) -> Any:
+        """Is a contour of a mesh neither hidden, nor is there another one between it and the ray that passes outside?
 
-        The ray passes just outside: two rays beside the contour are too far apart to tell. Where a
-        fine mesh is saddle-shaped its outlines fold, and what hides a fold ends between the two.
+        One ray of each pair goes to the viewer, the other one away from it, both just outside the contour: the two rays
+        beside it are too far apart to tell. Where a fine mesh is saddle-shaped its outlines fold: what hides a fold may end
+        between the two, and so may what the fold hides, whose own contour shows the jump to what lies behind.
+
+        Args:
+            own, reach: of `in_view`.
         """
-        start = self.just_outside(dr.normalize(dr.cross(self.tangent, viewer - self.p)))
-        to = viewer - start
-        gap = dr.minimum(dr.maximum(GAP, (LEAVE * UNIT) * extent(self.p, viewer) * dr.rcp(dr.norm(to))), 0.25)
-        ray = mi.Ray3f(start + to * gap, mi.Vector3f(to), time)
-        ray.maxt = 1 - 2 * gap
-        return blocked(ray, active & self.contour & ~mi.Bool(self.curved))
+        to_viewer = (lane & 1) == 0
+        hairs = dr.select(to_viewer, mi.Float(1), AWAY)
+        start = self.just_outside(dr.normalize(dr.cross(self.tangent, ray.o - self.p)), hairs)
+        to, length = ray.o - start, dr.norm(ray.o - start)
+        gap = dr.maximum(GAP, (LEAVE * UNIT) * extent(self.p, ray.o) * dr.rcp(length))
+        near, far = dr.minimum(gap, 0.25), BEHIND * gap
+        # Where one of them meets the surface that ends here, nothing comes between that and what the other one meets.
+        other = dr.gather(mi.Bool, own, lane ^ 1)
+        there = dr.select(own, dr.gather(mi.Float, reach, lane ^ 1), reach) - length
+        most = dr.select(to_viewer, 1 - 2 * near, dr.minimum(there * dr.rcp(length) * SHORT, 1e6) - far)
+        probe = mi.Ray3f(
+            start + to * dr.select(to_viewer, near, -far),
+            dr.select(to_viewer, mi.Vector3f(to), -mi.Vector3f(to)),
+            ray.time,
+        )
+        probe.maxt = most
+        asked = active & self.contour & ~mi.Bool(self.curved) & (to_viewer | ((own != other) & (most > 0)))
+        met = asked & blocked(probe, asked)  # Embree says yes for inactive lanes whose ray has no length
+        return ~(met | dr.gather(mi.Bool, met, lane ^ 1))
 
-    def in_view(self, blocked: Callable, ray: Any, own: Any, before: Any, lane: Any, active: Any) -> Any:
+    def in_view(self, blocked: Callable, ray: Any, own: Any, before: Any, reach: Any, lane: Any, active: Any) -> Any:
         """Which samples show a jump: two rays each, in lanes ``lane`` and ``lane ^ 1``.
 
         A contour is hidden where both rays meet something ``before`` it that is not its ``own`` surface:
         one alone may do so on that surface, which bends toward the viewer. Where a surface only bends,
         both must see it: a contour closer than the rays would be counted twice. ``blocked(ray, active)`` tells whether
         something opaque lies on a ray.
+
+        Args:
+            own, before: Bool, what the rays meet.
+            reach: Float, how far from the viewer they meet something.
         """
         lost = dr.select(self.contour, before & ~own, ~own)
         other = dr.gather(mi.Bool, lost, lane ^ 1)
         active &= ~dr.select(self.contour, lost & other, lost | other)
         if self.faces:  # a mesh
-            hidden = self.hidden(blocked, ray.o, ray.time, active & ((lane & 1) == 0))
-            active &= ~(hidden | dr.gather(mi.Bool, hidden, lane ^ 1))
+            active &= self.alone(blocked, ray, own, reach, lane, active)
         return active
 
 
@@ -117,6 +140,7 @@ class EdgeBounds:
             surface: it is a contour seen from where they face differently.
         free: Bool, may be a contour from everywhere (open or curved); the normals do not matter.
         contour, crease: Float, lengths that weigh the curve where it is a contour, or only bends.
+        edge_on: Float, sine of the angle to the view below which a face is seen edge-on.
     """
 
     low: Any
@@ -126,6 +150,7 @@ class EdgeBounds:
     free: Any
     contour: Any
     crease: Any
+    edge_on: Any
 
 
 def join(parts: list[Any]) -> Any:

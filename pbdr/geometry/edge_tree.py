@@ -21,8 +21,10 @@ import mitsuba as mi
 from .edge_sample import EdgeBounds
 
 FAN = 4
-SLACK = 1e-3  # radians that widen every cone, against rounding
-FLAT = 2e-6  # product of the cosines of both faces, up to which an edge may be a contour
+SLACK = 1e-3  # radians that widen every cone, against rounding and for faces that are seen edge-on
+FLAT = (
+    2.0  # product of the cosines of both faces, up to which an edge may be a contour, in units of `EdgeBounds.edge_on`
+)
 
 
 @dataclass
@@ -95,7 +97,7 @@ class EdgeTree:
         self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
         a, b = bounds.first, bounds.second
         dr.scatter(self.normals, mi.Vector4f(a.x, a.y, a.z, dr.select(bounds.free, 1.0, 0.0)), 2 * leaf)
-        dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, 0), 2 * leaf + 1)
+        dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, FLAT * bounds.edge_on), 2 * leaf + 1)
         dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.normals, self.leaf, self.curve)
         for level in reversed(range(self.depth)):
             self._refit(level)
@@ -182,7 +184,7 @@ class EdgeTree:
             a, b = (dr.gather(mi.Vector4f, self.normals, row + k) for k in range(2))
             edge_on = a.w > 0
             facing = dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z))
-            edge_on |= facing <= FLAT * d2  # with faces that are seen edge-on
+            edge_on |= facing <= b.w * d2  # with faces that are seen edge-on
             share = 1
         else:
             # The viewpoint p lies in the plane of some face: n · (p - c) = n · (x - c), at most the

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import drjit as dr
 import mitsuba as mi
-import numpy as np
 
-from ..core.arrays import on_device, same
-from ..scene.instances import Part, registry_number
-from ..scene.shapes import interpolates_normals, jumps_between_faces
+from ..scene.instances import Part
+from ..scene.shapes import interpolates_normals
 from ..scene.tangents import tangents_only
-from .coincidences import CLOSE, MOST, partners
+from .coincidences import CLOSE
 from .edge_sample import EdgeBounds, EdgeSample, join
+from .facing import Side, coplanar, edge_on
+from .mesh_topology import MeshTopology
 from .rounding import STRIP, extent, spawn_height
-from .topology import MeshEdges, mesh_edges
 
 CREASE = 1.0  # sampling weight of an edge that only bends by 90°, relative to a contour
 SMOOTH = 0.4  # of the same with interpolated normals
@@ -25,7 +23,6 @@ SEAM = 0.5  # of an edge where texture coordinates or normals jump
 # From an edge onto a face: share of the face. Radiance varies faster where normals are interpolated, and what it gains
 # on many faces is no jump.
 ONTO_FLAT, ONTO_SMOOTH = 1e-2, 1e-3
-EDGE_ON = 1e-6  # sine of the angle between a face and the view, below which the face is seen edge-on
 
 
 class SegmentSet:
@@ -83,30 +80,35 @@ class SegmentSet:
         A face that is seen exactly edge-on is taken to be hidden: the surface ends at its front edges, those that lie between
         the viewpoint and the face, if the other face is not edge-on, too. Or to be seen (``view.grazes``): at its other ones.
         """
-        edge = p1 - p0
-        na, nb = dr.cross(edge, qa - p0), dr.cross(edge, qb - p0)
-        to = view.toward(p0)
-        ha, hb = dr.dot(to, na), dr.dot(to, nb)
-        least = EDGE_ON**2 * dr.squared_norm(to)
-        flat_a, flat_b = (dr.square(h) <= least * dr.squared_norm(n) for h, n in ((ha, na), (hb, nb)))
-        q = dr.select(flat_a, qa, qb) - p0
+        edge, to = p1 - p0, view.toward(p0)
+        first, second = Side.of(to, edge, qa - p0, extent(p0, p1, qa)), Side.of(to, edge, qb - p0, extent(p0, p1, qb))
+        q = dr.select(first.flat, qa, qb) - p0
         ahead = dr.dot(to, q) * dr.squared_norm(edge) - dr.dot(to, edge) * dr.dot(q, edge)
         ends = ahead < 0 if view.grazes else ahead > 0
-        contour = dr.select(flat_a | flat_b, (flat_a != flat_b) & ends, ha * hb > 0)
+        contour = dr.select(
+            first.flat | second.flat, (first.flat != second.flat) & ends, first.height * second.height > 0
+        )
         if slack is not None:
-            near = (dr.abs(ha) < slack * dr.norm(na)) | (dr.abs(hb) < slack * dr.norm(nb))
+            near = (dr.abs(first.height) < slack * dr.norm(first.n)) | (
+                dr.abs(second.height) < slack * dr.norm(second.n)
+            )
             contour |= near
-        return always | contour
+        return always | (contour & ~coplanar(first.n, second.n, dr.maximum(first.sine, second.sine)))
+
+    def active(self, view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
+        """Does anything jump at the edge? At a bend not, where one of its faces is seen edge-on and shows nothing."""
+        edge, to = p1 - p0, view.toward(p0)
+        first, second = Side.of(to, edge, qa - p0, extent(p0, p1, qa)), Side.of(to, edge, qb - p0, extent(p0, p1, qb))
+        bent = self.bent(p0, p1, qa, qb)
+        if slack is None:
+            bent &= ~(first.flat | second.flat)
+        return bent | self.contour(view, p0, p1, qa, qb, always, slack)
 
     @staticmethod
     def bent(p0, p1, qa, qb) -> Any:
         """Do the faces lie in different planes?"""
         na, nb = (dr.normalize(dr.cross(p1 - p0, q - p0)) for q in (qa, qb))
         return dr.squared_norm(dr.cross(na, nb)) > 1e-7
-
-    def active(self, view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
-        """Does anything jump at the edge?"""
-        return self.bent(p0, p1, qa, qb) | self.contour(view, p0, p1, qa, qb, always, slack)
 
     def _contrast(self, row: Any, always: Any, flat: Any, p0: Any, p1: Any, qa: Any, qb: Any) -> Any:
         """What inner edges show beside a contour: less, the less they bend.
@@ -251,16 +253,19 @@ class SegmentSet:
         p0, p1, qa, qb = self._corners(row)
         _, odd, always, flat = self._flags(row)
         edge = p1 - p0
+        sine = dr.maximum(*(edge_on(edge, q - p0, extent(p0, p1, q)) for q in (qa, qb)))
         na, nb = dr.normalize(dr.cross(edge, qa - p0)), dr.normalize(dr.cross(qb - p0, edge))
         length = dr.norm(edge)
+        contour = dr.select(coplanar(na, -nb, sine) & ~odd, 0, length)
         return EdgeBounds(
             low=dr.minimum(p0, p1),
             high=dr.maximum(p0, p1),
             first=na,
             second=nb,
             free=odd | ~dr.isfinite(dr.dot(na, nb)),
-            contour=length,
+            contour=contour,
             crease=length * self._contrast(row, always, flat, p0, p1, qa, qb),
+            edge_on=sine,
         )
 
     def motion(self, edge: EdgeSample) -> Any:
@@ -280,98 +285,6 @@ class SegmentSet:
         return q
 
 
-@dataclass
-class MeshTopology:
-    """Edges of several meshes on the device, kept while their faces stay the same.
-
-    A dataclass, so that `dr.freeze` finds its arrays through the integrator. Vertices are numbered
-    through all meshes.
-
-    Attributes:
-        faces: UInt32 per mesh, its index buffer.
-        corners: 4 UInt32 per edge, end points and the third corner of both faces.
-        copies: 2 UInt32 per edge, end points as the second face has them.
-        faces_beside: 2 UInt32 per edge, within the mesh.
-        flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
-        children: 2 UInt32 per edge, of a mesh in a group its registry number and its number in the group; else 0.
-            ``None`` without instances.
-        partners: 3 UInt32 per edge, open ones that coincided with it when the table was made, or itself. ``None`` if none did.
-    """
-
-    faces: list
-    corners: Any
-    copies: Any
-    faces_beside: Any
-    flags: Any
-    split: bool
-    count: int
-    children: Any = None
-    partners: Any = None
-
-    @classmethod
-    def of(cls, meshes: list[Part]) -> MeshTopology:
-        columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
-        split, base, buffers, ends_of, border = False, 0, [], [], []
-        known: dict[int, MeshEdges] = {}  # of meshes that several instances show
-        for part in meshes:
-            index, mesh = part.index, part.shape
-            positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
-            buffers.append(dr.detach(mesh.faces_buffer()))
-            table = buffers[-1].numpy().reshape(-1, 3)
-            if id(mesh) not in known:
-                known[id(mesh)] = mesh_edges(positions, table)
-            edges = known[id(mesh)]
-            ends = table[edges.face[:, :, None], edges.corner]
-            third = table[edges.face, 3 - edges.corner.sum(2)]
-            columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
-            columns["copies"].append(ends[:, 1] + base)
-            ends_of.append(_in_world(part, positions)[ends[:, 0]])
-            border.append(edges.face[:, 0] == edges.face[:, 1])
-            columns["beside"].append(edges.face)
-            varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
-            # Colours that belong to faces jump at every edge, coplanar ones included.
-            every = has_face_attributes(mesh) or jumps_between_faces(mesh)
-            always = edges.always | edges.turned | (edges.split if varies else False) | every
-            flat = 0 if mesh.has_vertex_normals() else 4
-            columns["flags"].append(8 * index + flat + 2 * always + edges.always)
-            split |= bool(edges.split.any())
-            base += len(positions)
-            pair = (0, 0) if part.instance is None else (registry_number(mesh), part.number)
-            columns["children"].append(np.tile(pair, (len(edges), 1)))
-        children = columns.pop("children")
-        if all(part.instance is None for part in meshes):
-            children = None
-        else:
-            children = on_device(mi.UInt32, np.concatenate(children).astype(np.uint32))
-        flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
-        count = sum(len(c) for c in columns["flags"])
-        return cls(
-            buffers, *flat_columns, split, count, children, _partners(np.concatenate(ends_of), np.concatenate(border))
-        )
-
-    def matches(self, meshes: list[Part]) -> bool:
-        return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
-
-
-def _in_world(part: Part, positions: np.ndarray) -> np.ndarray:
-    to_world = part.to_world()
-    if to_world is None:
-        return positions
-    m = np.array(dr.detach(to_world).matrix, np.float64).reshape(4, 4)
-    return positions @ m[:3, :3].T + m[:3, 3]
-
-
-def _partners(ends: np.ndarray, border: np.ndarray) -> Any:
-    """`coincidences.partners` of the open edges among all."""
-    border = np.nonzero(border)[0]
-    found = partners(ends[border])
-    if found is None:
-        return None
-    table = np.repeat(np.arange(len(ends))[:, None], MOST, axis=1)
-    table[border] = border[found]
-    return on_device(mi.UInt32, table.astype(np.uint32))
-
-
 def _positions(part: Part) -> Any:
     """Vertices in world space (flat Float), attached inside `dr.resume_grad`."""
     buffer, to_world = part.shape.vertex_positions_buffer(), part.to_world()
@@ -388,8 +301,3 @@ def _normals(part: Part) -> Any:
     if to_world is None:
         return buffer
     return dr.ravel(dr.detach(to_world) @ dr.unravel(mi.Normal3f, buffer))
-
-
-def has_face_attributes(mesh: Any) -> bool:
-    """Does a mesh carry ``face_*`` attributes?"""
-    return mesh.has_mesh_attributes() and any(key.startswith("face_") for key in mi.traverse(mesh).keys())

@@ -12,8 +12,9 @@ from typing import Any
 from ..core.errors import UnsupportedError, warn_once
 from ..scene.instances import Part, parts, registry_number
 from .arcs import PIECES, ArcSet, ArcTable
+from .mesh_topology import MeshTopology
 from .rounding import is_coarse
-from .segments import MeshTopology, SegmentSet
+from .segments import SegmentSet
 
 
 def topology(cache: dict[str, Any], meshes: list[Part]) -> MeshTopology:

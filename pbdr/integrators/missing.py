@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import warn_once
 from ..core.recording import recording
-from ..geometry.segments import has_face_attributes
+from ..geometry.mesh_topology import has_face_attributes
 from ..scene.attached import Parameter
 from ..scene.instances import all_shapes
 from ..scene.keys import is_positions

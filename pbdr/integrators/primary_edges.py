@@ -113,7 +113,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         hit = dr.select(closed, integrator.first_hit(scene, ray, closed), hit)
         before = nearer(edge, ray, hit, NEARER)
         blocked = partial(integrator.blocks, scene)
-        active = edge.in_view(blocked, ray, edge.beside(hit), before, lane, active)
+        active = edge.in_view(blocked, ray, edge.beside(hit), before, hit.t, lane, active)
 
         first = first_point(sliding, pos) if sliding else None
         L, valid, _, state = integrator.sample(

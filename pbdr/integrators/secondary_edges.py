@@ -279,5 +279,5 @@ def beside_outline(
     own = edge.beside(hit)
     before = nearer(edge, ray, hit, 1e-4)
     blocked = partial(blocks, scene)
-    seen = edge.in_view(blocked, ray, own, before, lane, active & ~mi.Bool(aimed))
+    seen = edge.in_view(blocked, ray, own, before, hit.t, lane, active & ~mi.Bool(aimed))
     return ray, hit, own, (active & aimed) | seen

@@ -30,6 +30,8 @@ from .indirect import Indirect
 from .near_motion import change
 from .near_motion import slide as near_slide
 
+PASS = 2  # hairs beside a mesh: along a wall that its light sees edge-on one in 70 rays met the wall at one
+
 
 def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     """Shadow boundaries that the sensor sees directly: one lane per sample."""
@@ -74,7 +76,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         scale = extent(edge.p)
         o = edge.p + n * dr.maximum(dr.maximum(CURVED * dr.select(infinite, 0, far), 2e-6 * scale), edge.vague)
         if edge.faces:
-            o = dr.select(edge.curved, o, edge.just_outside(n))
+            o = dr.select(edge.curved, o, edge.just_outside(n, PASS))
         gap = GAP * extent(edge.p, dr.select(infinite, edge.p, y))
         free = dr.select(infinite, dr.largest(mi.Float), far * (1 - 1e-4) - 2 * gap)
         to_light = mi.Ray3f(o + ω * gap, ω, time)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mitsuba as mi
+import numpy as np
 
-from .cases import LIGHTS, T, camera, case, diffuse, floor, glow, rgb
+from . import meshes
+from .cases import LIGHTS, T, camera, case, diffuse, floor, glow, rgb, world
 
 
 def scene(light: str = "constant", sensor: dict | None = None, ground: dict | None = None, **objects: dict) -> dict:
@@ -117,3 +119,34 @@ def edge_on_perspective():
 def edge_on_shadow():
     light = {"type": "directional", "direction": [0, -1, 0], "irradiance": rgb(2, 1.8, 1.5)}
     return {**scene(box=upright(diffuse(0.2, 0.2, 0.5))), "light": light}
+
+
+def divided_box(levels: int, edge: float, *turns: tuple) -> dict:
+    """A finely divided box, turned so that no axis is special."""
+    corners, faces = meshes.divided_box(levels, edge)
+    for axis, angle, offset in turns:
+        turned = np.array(T().rotate(list(axis), angle).matrix)[:3, :3]
+        corners = (corners + offset) @ turned.T
+    return meshes.as_file(meshes.make_mesh(corners, faces, None, False), False)
+
+
+def divided_box_edge_on(levels: int = 5) -> dict:
+    """The plane of one of its sides passes through the sensor: of its many faces each is edge-on up to rounding."""
+    turn = np.array(T().rotate([1, 2, 0.5], 35).matrix)[:3, :3]
+    origin, target, up = (list(turn @ np.array(v)) for v in ([0.5, 0.1, 5.0], [0.2, 0, 0], [0, 1, 0]))
+    sensor = camera(to_world=T().look_at(origin, target, up), fov=20)
+    box = {**divided_box(levels, 1.0, ([1, 2, 0.5], 35, [0, 0, 0])), "emitter": glow()}
+    return world(sensor=sensor, box=box)
+
+
+@case("indirect", "box.vertex_positions", "translate_x", 0.02, 2)
+def shadow_of_divided_box(levels: int = 5) -> dict:
+    """Light falls along four of its sides."""
+    tilt = ([1, 0, 0.3], 15)
+    direction = list(np.array(T().rotate(list(tilt[0]), tilt[1]).matrix)[:3, :3] @ np.array([0, -1.0, 0]))
+    light = {"type": "directional", "direction": direction, "irradiance": rgb(2, 1.8, 1.5)}
+    box = {
+        **divided_box(levels, 0.8, ([0, 1, 0], 20, [0, 0, 0]), (*tilt, [0.1, 0.3, 0])),
+        "bsdf": diffuse(0.2, 0.2, 0.5),
+    }
+    return {"type": "scene", "sensor": camera(origin=(0, 4, 5)), "light": light, "floor": floor(), "box": box}

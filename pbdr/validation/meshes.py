@@ -20,6 +20,16 @@ def even_sphere(levels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return np.array(mesh.vertices), np.array(mesh.faces)
 
 
+def divided_box(levels: int = 5, size: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """A closed box around the origin, each side of two triangles divided ``levels`` times in four: (positions, faces)."""
+    import trimesh
+
+    mesh = trimesh.creation.box(extents=3 * [size])
+    for _ in range(levels):
+        mesh = mesh.subdivide()
+    return np.array(mesh.vertices), np.array(mesh.faces)
+
+
 def uv_sphere(rows: int = 12, seam: bool = True, normals: bool = True, radius: float = 1.0) -> Any:
     """A sphere mesh whose texture seam and poles split vertices (or not)."""
     n, m = rows, 2 * rows

@@ -1,0 +1,113 @@
+"""Which faces, corners and copies belong to each edge of a scene's meshes, on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+
+from ..core.arrays import on_device, same
+from ..scene.instances import Part, registry_number
+from ..scene.shapes import jumps_between_faces
+from .coincidences import MOST, partners
+from .topology import MeshEdges, mesh_edges
+
+
+@dataclass
+class MeshTopology:
+    """Edges of several meshes on the device, kept while their faces stay the same.
+
+    A dataclass, so that `dr.freeze` finds its arrays through the integrator. Vertices are numbered
+    through all meshes.
+
+    Attributes:
+        faces: UInt32 per mesh, its index buffer.
+        corners: 4 UInt32 per edge, end points and the third corner of both faces.
+        copies: 2 UInt32 per edge, end points as the second face has them.
+        faces_beside: 2 UInt32 per edge, within the mesh.
+        flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
+        children: 2 UInt32 per edge, of a mesh in a group its registry number and its number in the group; else 0.
+            ``None`` without instances.
+        partners: 3 UInt32 per edge, open ones that coincided with it when the table was made, or itself. ``None`` if none did.
+    """
+
+    faces: list
+    corners: Any
+    copies: Any
+    faces_beside: Any
+    flags: Any
+    split: bool
+    count: int
+    children: Any = None
+    partners: Any = None
+
+    @classmethod
+    def of(cls, meshes: list[Part]) -> MeshTopology:
+        columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
+        split, base, buffers, ends_of, border = False, 0, [], [], []
+        known: dict[int, MeshEdges] = {}  # of meshes that several instances show
+        for part in meshes:
+            index, mesh = part.index, part.shape
+            positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
+            buffers.append(dr.detach(mesh.faces_buffer()))
+            table = buffers[-1].numpy().reshape(-1, 3)
+            if id(mesh) not in known:
+                known[id(mesh)] = mesh_edges(positions, table)
+            edges = known[id(mesh)]
+            ends = table[edges.face[:, :, None], edges.corner]
+            third = table[edges.face, 3 - edges.corner.sum(2)]
+            columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
+            columns["copies"].append(ends[:, 1] + base)
+            ends_of.append(_in_world(part, positions)[ends[:, 0]])
+            border.append(edges.face[:, 0] == edges.face[:, 1])
+            columns["beside"].append(edges.face)
+            varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
+            # Colours that belong to faces jump at every edge, coplanar ones included.
+            every = has_face_attributes(mesh) or jumps_between_faces(mesh)
+            always = edges.always | edges.turned | (edges.split if varies else False) | every
+            flat = 0 if mesh.has_vertex_normals() else 4
+            columns["flags"].append(8 * index + flat + 2 * always + edges.always)
+            split |= bool(edges.split.any())
+            base += len(positions)
+            pair = (0, 0) if part.instance is None else (registry_number(mesh), part.number)
+            columns["children"].append(np.tile(pair, (len(edges), 1)))
+        children = columns.pop("children")
+        if all(part.instance is None for part in meshes):
+            children = None
+        else:
+            children = on_device(mi.UInt32, np.concatenate(children).astype(np.uint32))
+        flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
+        count = sum(len(c) for c in columns["flags"])
+        return cls(
+            buffers, *flat_columns, split, count, children, _partners(np.concatenate(ends_of), np.concatenate(border))
+        )
+
+    def matches(self, meshes: list[Part]) -> bool:
+        return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
+
+
+def _in_world(part: Part, positions: np.ndarray) -> np.ndarray:
+    to_world = part.to_world()
+    if to_world is None:
+        return positions
+    m = np.array(dr.detach(to_world).matrix, np.float64).reshape(4, 4)
+    return positions @ m[:3, :3].T + m[:3, 3]
+
+
+def _partners(ends: np.ndarray, border: np.ndarray) -> Any:
+    """`coincidences.partners` of the open edges among all."""
+    border = np.nonzero(border)[0]
+    found = partners(ends[border])
+    if found is None:
+        return None
+    table = np.repeat(np.arange(len(ends))[:, None], MOST, axis=1)
+    table[border] = border[found]
+    return on_device(mi.UInt32, table.astype(np.uint32))
+
+
+def has_face_attributes(mesh: Any) -> bool:
+    """Does a mesh carry ``face_*`` attributes?"""
+    return mesh.has_mesh_attributes() and any(key.startswith("face_") for key in mi.traverse(mesh).keys())
