@@ -115,7 +115,7 @@ def edge_on_perspective():
     return {"type": "scene", "light": LIGHTS["constant"](), "box": upright(diffuse(), x=0.5), "sensor": camera()}
 
 
-@case("indirect", "box.vertex_positions", "translate_x", 0.02, 2)
+@case("indirect", "box.vertex_positions", "translate_x", 0.01, 2)
 def edge_on_shadow():
     light = {"type": "directional", "direction": [0, -1, 0], "irradiance": rgb(2, 1.8, 1.5)}
     return {**scene(box=upright(diffuse(0.2, 0.2, 0.5))), "light": light}
