@@ -11,7 +11,7 @@ from .rounding import UNIT
 
 # Sine of the angle between a face and the view, below which the face is seen edge-on: the least and the most of what
 # `edge_on` finds.
-EDGE_ON, EDGE_ON_MOST = 1e-6, 1e-4
+EDGE_ON, EDGE_ON_MOST = 1e-6, 1e-2
 
 
 @dataclass
@@ -50,7 +50,7 @@ def edge_on(edge: Any, corner: Any, extent: Any) -> Any:
     """
     area = dr.squared_norm(dr.cross(edge, corner))
     longest = dr.maximum(dr.maximum(dr.squared_norm(edge), dr.squared_norm(corner)), dr.squared_norm(corner - edge))
-    noise = (4 * UNIT) * extent * dr.sqrt(longest / dr.maximum(area, 1e-30))
+    noise = (3 * UNIT) * extent * dr.sqrt(longest / dr.maximum(area, 1e-30))
     return dr.clip(noise, EDGE_ON, EDGE_ON_MOST)
 
 
