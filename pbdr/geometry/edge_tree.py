@@ -21,10 +21,9 @@ import mitsuba as mi
 from .edge_sample import EdgeBounds
 
 FAN = 4
-SLACK = 1e-3  # radians that widen every cone, against rounding and for faces that are seen edge-on
-FLAT = (
-    2.0  # product of the cosines of both faces, up to which an edge may be a contour, in units of `EdgeBounds.edge_on`
-)
+SLACK = 1e-3  # radians that widen every cone, against rounding
+# Product of the cosines of both faces, up to which an edge may be a contour, in units of `EdgeBounds.edge_on`.
+FLAT = 2.0
 
 
 @dataclass
@@ -78,7 +77,7 @@ class EdgeTree:
         folded = bounds.free | (dr.squared_norm(axis) < 1e-6)
         axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
         angle = 0.5 * dr.safe_acos(dr.dot(bounds.first, bounds.second))
-        angle = dr.select(folded, 0.5 * dr.pi, angle + SLACK)
+        angle = dr.select(folded, 0.5 * dr.pi, angle + dr.maximum(SLACK, bounds.edge_on))
         contour = dr.select(shines, 0, bounds.contour)
         crease = dr.select(shines, boost * dr.maximum(bounds.contour, bounds.crease), bounds.crease if bends else 0)
         move, rest = dr.select(moving, mi.Float(1), 0), dr.select(moving, mi.Float(0), 1)

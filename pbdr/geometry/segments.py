@@ -81,7 +81,7 @@ class SegmentSet:
         the viewpoint and the face, if the other face is not edge-on, too. Or to be seen (``view.grazes``): at its other ones.
         """
         edge, to = p1 - p0, view.toward(p0)
-        first, second = Side.of(to, edge, qa - p0, extent(p0, p1, qa)), Side.of(to, edge, qb - p0, extent(p0, p1, qb))
+        first, second = (Side.of(to, edge, q - p0, extent(p0, p1, q)) for q in (qa, qb))
         q = dr.select(first.flat, qa, qb) - p0
         ahead = dr.dot(to, q) * dr.squared_norm(edge) - dr.dot(to, edge) * dr.dot(q, edge)
         ends = ahead < 0 if view.grazes else ahead > 0
@@ -97,11 +97,10 @@ class SegmentSet:
 
     def active(self, view: Any, p0, p1, qa, qb, always, slack=None) -> Any:
         """Does anything jump at the edge? At a bend not, where one of its faces is seen edge-on and shows nothing."""
-        edge, to = p1 - p0, view.toward(p0)
-        first, second = Side.of(to, edge, qa - p0, extent(p0, p1, qa)), Side.of(to, edge, qb - p0, extent(p0, p1, qb))
         bent = self.bent(p0, p1, qa, qb)
         if slack is None:
-            bent &= ~(first.flat | second.flat)
+            for q in (qa, qb):
+                bent &= ~Side.of(view.toward(p0), p1 - p0, q - p0, extent(p0, p1, q)).flat
         return bent | self.contour(view, p0, p1, qa, qb, always, slack)
 
     @staticmethod

@@ -121,18 +121,21 @@ def edge_on_shadow():
     return {**scene(box=upright(diffuse(0.2, 0.2, 0.5))), "light": light}
 
 
+def turning(axis: tuple, angle: float) -> np.ndarray:
+    return np.array(T().rotate(list(axis), angle).matrix)[:3, :3]
+
+
 def divided_box(levels: int, edge: float, *turns: tuple) -> dict:
     """A finely divided box, turned so that no axis is special."""
     corners, faces = meshes.divided_box(levels, edge)
     for axis, angle, offset in turns:
-        turned = np.array(T().rotate(list(axis), angle).matrix)[:3, :3]
-        corners = (corners + offset) @ turned.T
+        corners = (corners + offset) @ turning(axis, angle).T
     return meshes.as_file(meshes.make_mesh(corners, faces, None, False), False)
 
 
 def divided_box_edge_on(levels: int = 5) -> dict:
     """The plane of one of its sides passes through the sensor: of its many faces each is edge-on up to rounding."""
-    turn = np.array(T().rotate([1, 2, 0.5], 35).matrix)[:3, :3]
+    turn = turning((1, 2, 0.5), 35)
     origin, target, up = (list(turn @ np.array(v)) for v in ([0.5, 0.1, 5.0], [0.2, 0, 0], [0, 1, 0]))
     sensor = camera(to_world=T().look_at(origin, target, up), fov=20)
     box = {**divided_box(levels, 1.0, ([1, 2, 0.5], 35, [0, 0, 0])), "emitter": glow()}
@@ -143,7 +146,7 @@ def divided_box_edge_on(levels: int = 5) -> dict:
 def shadow_of_divided_box(levels: int = 5) -> dict:
     """Light falls along four of its sides."""
     tilt = ([1, 0, 0.3], 15)
-    direction = list(np.array(T().rotate(list(tilt[0]), tilt[1]).matrix)[:3, :3] @ np.array([0, -1.0, 0]))
+    direction = list(turning(*tilt) @ np.array([0, -1.0, 0]))
     light = {"type": "directional", "direction": direction, "irradiance": rgb(2, 1.8, 1.5)}
     box = {
         **divided_box(levels, 0.8, ([0, 1, 0], 20, [0, 0, 0]), (*tilt, [0.1, 0.3, 0])),
