@@ -3,8 +3,8 @@
 Tables that are interpolated linearly (the brightness of a sun by its height, in steps of 3°) have kinks. Beside one, a central
 difference that reaches beyond it gives the mean of two slopes at any step, where the derivative is one of them, and right. But
 the mean of derivatives over [-h, h] is the central difference, whatever is in between. So where an estimate looks biased,
-means are compared instead, if the derivative at 0 belongs to that of at least one side: a derivative that is wrong at 0 alone,
-as that of a black albedo may be, does not.
+means are compared instead, if the derivative at 0 belongs to that of at least one side, or to the mean of both where it
+changes steadily: a derivative that is wrong at 0 alone, as that of a black albedo may be, does not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def means_over_the_step(
     ours: list[np.ndarray],
     reference: Reference,
     masks: list[np.ndarray],
-    whole: Difference,
+    found: list[Difference],
 ) -> list[Difference] | None:
     """Differences in each region between means over the step, or ``None`` if the derivative at 0 stands alone.
 
@@ -32,17 +32,18 @@ def means_over_the_step(
         derivative: image of the derivative at θ (Float) for seed number k.
         ours: those at 0.
         masks: regions, the whole image first.
-        whole: what was found for that.
+        found: their differences at 0; the gravest is looked at.
     """
     h, seeds = reference.step, len(ours)
     total = Projection([], reference, masks[0]).total or 1.0
+    gravest, mask = max(zip(found, masks), key=lambda pair: abs(pair[0].z))
     few = range(min(4, seeds))
-    here = Projection([ours[k] for k in few], reference, masks[0]).estimates
+    here = Projection([ours[k] for k in few], reference, mask).estimates
     apart = []
     for side in (-1, 1):
         near = [derivative(side * NEAR * h, k) for k in few]  # the same random numbers as at 0
-        apart.append(abs(np.mean(Projection(near, reference, masks[0]).estimates - here) / total))
-    if min(apart) > BELONGS * abs(whole.value):
+        apart.append(np.mean(Projection(near, reference, mask).estimates - here) / total)
+    if min(abs(a) for a in (*apart, np.mean(apart))) > BELONGS * abs(gravest.value):
         return None
     means = []
     for k in range(seeds):

@@ -89,13 +89,20 @@ def looked_at_twice(slope, seeds=8, h=0.1):
 
     ours = [derivative(0.0, k) for k in range(seeds)]
     masks = regions_of(np.ones((4, 4, 1)))
-    whole = difference(ours, reference, masks[0], float((np.mean(images, 0) ** 2).sum()))
-    return whole, means_over_the_step(derivative, ours, reference, masks, whole)
+    found = [difference(ours, reference, mask, float((np.mean(images, 0) ** 2).sum())) for mask in masks]
+    return found[0], means_over_the_step(derivative, ours, reference, masks, found)
 
 
 def test_a_kink_is_no_bias():
     whole, means = looked_at_twice(lambda θ: 1.0 if θ <= 0.001 else 1.3)
     assert whole.value < -0.1 and abs(whole.z) > 5
+    assert means is not None and all(abs(d.z) < 3.3 for d in means)
+
+
+def test_curvature_is_no_bias():
+    """The derivative changes by a third of the difference from 0 to where it is looked at beside, up and down alike."""
+    whole, means = looked_at_twice(lambda θ: 1 - 3 * θ + 3 * θ**2)
+    assert whole.value < -0.005 and abs(whole.z) > 5
     assert means is not None and all(abs(d.z) < 3.3 for d in means)
 
 
@@ -109,8 +116,8 @@ def test_a_bias_stays_one():
 
     def look(derivative):
         ours = [derivative(0.0, k) for k in range(8)]
-        whole = difference(ours, reference, masks[0], float((pattern**2).sum()))
-        return means_over_the_step(derivative, ours, reference, masks, whole)
+        found = [difference(ours, reference, mask, float((pattern**2).sum())) for mask in masks]
+        return means_over_the_step(derivative, ours, reference, masks, found)
 
     assert abs(look(lambda θ, k: 0.9 * pattern + 1e-3 * k)[0].z) > 5
     assert look(lambda θ, k: (0.2 if θ == 0 else 1.0) * pattern + 1e-3 * k) is None
