@@ -13,7 +13,7 @@ from typing import Any
 
 import mitsuba as mi
 
-from .core.errors import InputError
+from .core.errors import InputError, near_matches
 
 # name -> (kind, "module:Class"). Modules are imported when a scene first asks for the name.
 PLUGINS: dict[str, tuple[str, str]] = {
@@ -89,10 +89,19 @@ def set_variant(*names: str) -> str:
     """Set the given Mitsuba variant and return its name.
 
     Without a name: the one in the environment variable ``PBDR_VARIANT``, else the best of this machine.
+
+    Raises:
+        InputError: Mitsuba has no variant of any of these names.
     """
     from .backend import best_variant
 
-    mi.set_variant(*(names or (os.environ.get("PBDR_VARIANT") or best_variant(),)))
+    names = names or (os.environ.get("PBDR_VARIANT") or best_variant(),)
+    known = mi.variants()
+    if not any(name in known for name in names):
+        raise InputError(
+            f"There is no variant '{names[0]}'." + (near_matches(names[0], known) or f" Known: {', '.join(known)}.")
+        )
+    mi.set_variant(*names)
     return mi.variant()
 
 

@@ -63,6 +63,32 @@ def test_experiment(folder, refuse, name):
     assert not (folder.parent / "run" / "metrics.jsonl").exists()
 
 
+COMMANDS = {
+    "image of unknown kind": ("render {xml} -o a.xyz", ".exr, .png"),
+    "image in a file": ("render {xml} -o {xml}/a.exr", "cannot be made a folder"),
+    "unknown variant": ("render {xml} -m llvm_ad_rgbb", "Did you mean 'llvm_ad_rgb'"),
+    "maps in a file": ("gradcheck {xml} ball.vertex_positions -o {xml}", "cannot be made a folder"),
+    "unknown integrator": ("gradcheck {xml} ball.vertex_positions --integrator prb_edgee", "Did you mean 'prb_edge'"),
+    "run in a file": ("optimize {folder} -o {xml}", "cannot be made a folder"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command(folder, refuse, name):
+    """Refused before anything is computed."""
+    from pbdr.cli import commands  # noqa: F401  (registers the verbs)
+    from pbdr.cli.main import app
+
+    line, words = COMMANDS[name]
+    arguments = [x.format(xml=folder / "scene.xml", folder=folder) for x in line.split()]
+    refuse(
+        f"command line, {name}: `{line.format(xml='scene.xml', folder='.')}`",
+        words,
+        lambda: app(arguments, standalone_mode=False),
+    )
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["scene"]
+
+
 def test_files(folder, refuse, tmp_path):
     refuse("missing experiment file", "no such experiment", lambda: pbdr.optimize(tmp_path / "nothing.toml"))
     (tmp_path / "broken.toml").write_text("scene = [")

@@ -10,7 +10,10 @@ import typer
 
 from ..core import memory as memory_budget
 from ..core.errors import InputError
+from ..core.files import require_folder
 from .main import Define, Memory, Mode, app, console, panel
+
+IMAGES = (".exr", ".png", ".jpg", ".jpeg", ".hdr", ".rgbe", ".pfm")  # that `mi.Bitmap` writes
 
 
 @app.command()
@@ -42,8 +45,8 @@ def doctor() -> None:
 def render(
     scene: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="EXR or PNG file.")] = Path("render.exr"),
-    spp: int = 64,
-    seed: int = 0,
+    spp: Annotated[int, typer.Option(min=1)] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     sensor: int = 0,
     mode: Mode = "",
     define: Define = [],
@@ -56,10 +59,14 @@ def render(
     from ..scene.load import load_file
     from ..scene.sensors import get_sensor
 
+    if output.suffix.lower() not in IMAGES:
+        raise InputError(f"-o {output}: the name of an image ends in one of {', '.join(IMAGES)}.")
+    require_folder(output.parent, "-o: the folder")
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
     image = mi.render(loaded, sensor=get_sensor(loaded, sensor), spp=spp, seed=seed)
+    output.parent.mkdir(parents=True, exist_ok=True)
     mi.util.write_bitmap(str(output), image, write_async=False)
     console.print(f"Wrote {output}")
 
@@ -139,19 +146,20 @@ def gradcheck(
     memory: Memory = "",
 ) -> None:
     """Compare a derivative with finite differences. Exit status 0: pass, 1: not."""
-    import mitsuba as mi
     from rich.table import Table
 
     from ..plugins import set_variant
-    from ..scene.load import accepted, light_paths, load_file
+    from ..scene.load import accepted, light_paths, load_file, load_integrator
     from ..validation.compare import gradcheck as check
 
+    require_folder(output, "-o: the folder")
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
     plugin = None
     if integrator:
-        plugin = mi.load_dict({"type": integrator, **accepted(integrator, light_paths(scene, **_definitions(define)))})
+        paths = accepted(integrator, light_paths(scene, **_definitions(define)))
+        plugin = load_integrator({"type": integrator, **paths}, "--integrator")
     r = check(
         loaded, key, direction, integrator=plugin, step=step, spp=spp, fd_spp=fd_spp, seeds=seeds, required_error=error
     )

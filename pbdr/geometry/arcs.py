@@ -12,7 +12,7 @@ import numpy as np
 from ..core.arrays import on_device
 from ..scene.frames import columns, held_columns, tangents, with_tangents
 from ..scene.instances import Part, registry_number
-from .coincidences import CLOSE, coinciding_rims
+from .coincidences import coinciding_rims, reach
 from .edge_sample import EdgeBounds, EdgeSample
 from .rounding import UNIT, extent
 
@@ -253,7 +253,8 @@ class ArcSet:
         o, x, y, z = (dr.gather(mi.Vector3f, v, other) for v in (self.o, self.x, self.y, self.z))
         local = _into_frame(x, y, z) @ (p - mi.Point3f(o))
         off = dr.abs(dr.norm(mi.Vector2f(local.x, local.y)) - 1) * dr.norm(x) + dr.abs(local.z) * dr.norm(z)
-        return dr.select((kind == RIM) & (other != piece) & (off < CLOSE * extent(p)), 0.5, 1.0)
+        close = reach(extent(p), dr.norm(x), extent(p), dr)
+        return dr.select((kind == RIM) & (other != piece) & (off < close), 0.5, 1.0)
 
     def closed(self, row: Any) -> Any:
         """Bool: a circle that slides over its surface."""

@@ -10,7 +10,7 @@ import mitsuba as mi
 from ..scene.instances import Part
 from ..scene.shapes import interpolates_normals
 from ..scene.tangents import tangents_only
-from .coincidences import CLOSE
+from .coincidences import reach
 from .edge_sample import EdgeBounds, EdgeSample, join
 from .facing import Side, coplanar, edge_on
 from .mesh_topology import MeshTopology
@@ -238,7 +238,8 @@ class SegmentSet:
         """1 / number of borders that coincide with an edge."""
         if self.topology.partners is None:
             return mi.Float(1)
-        close, number = CLOSE * extent(p0, p1), mi.Float(1)
+        far, number = extent(p0, p1), mi.Float(1)
+        close = reach(far, dr.norm(p1 - p0), far, dr)
         for other in dr.gather(mi.Vector3u, self.topology.partners, row):
             q0, q1, _, _ = self._corners(other)
             along = dr.maximum(dr.norm(q0 - p0), dr.norm(q1 - p1))

@@ -84,9 +84,11 @@ class _HalfEdges:
         return cls(face[order], first[order], second[order], swap[order], head, count)
 
     def border(self, faces: np.ndarray) -> np.ndarray:
-        """Vertices of edges with one face."""
+        """(N, 2) vertices of the edges with one face."""
         row = self.head[self.count == 1]
-        return np.unique([faces[self.face[row], corner[row]] for corner in (self.first, self.second)])
+        return np.stack([faces[self.face[row], corner[row]] for corner in (self.first, self.second)], 1).astype(
+            np.int64
+        )
 
 
 def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:

@@ -115,6 +115,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
         traits = SceneTraits(scene, ray_tangent is not None, mode == dr.ADMode.Forward)
+        frames = traits.frames if mode == dr.ADMode.Backward else None
+        if frames is not None:
+            frames.cut()
         value, valid, L, Z, δray, inner, δA = trace(
             mode,
             scene,
@@ -142,8 +145,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             δA=δA,
             bend=None if traits.subsurface else bend,
         )
-        if mode == dr.ADMode.Backward and traits.frames is not None:
-            traits.frames.flush()
+        if frames is not None:
+            frames.flush()
         if segments is None and self.shows_environment(scene):
             valid = mi.Bool(active)
         return value, valid, [], ((L, Z, inner) if primal else (*δray, δA))

@@ -108,10 +108,10 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         ray, weight = camera.ray(pos, time, rng.next_1d() if mi.is_spectral else 0, aperture)
         pi, onto = ctx.integrator.first_hit(scene, ray, active), ray
         if ctx.null_lobes:
-            pi, onto, through = _look_through(ctx, ray, pi, last.p, scale, end.depth, active & delta)
+            pi, onto, through = _look_through(ctx, ray, pi, last, scale, end.depth, active & delta)
             weight *= through
         si = pi.compute_surface_interaction(onto, mi.RayFlags.All, active)
-        active &= si.is_valid() & _meets(si, last.p, scale)
+        active &= si.is_valid() & _meets(si, last, scale)
         bsdf = si.bsdf(onto)
         if ctx.subsurface is not None:  # camera-side samples alone
             active &= ~bsdf.has_attribute(MARK, active)
@@ -165,22 +165,25 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     )  # fmt: skip
 
 
-def _meets(si: Any, p: Any, scale: Any) -> Any:
-    return dr.norm(si.p - p) < 1e-4 * (si.t + scale)
+def _meets(si: Any, last: Any, scale: Any) -> Any:
+    """Is it the point ``last``? A triangle is met once, and where its corners are far away that point is known badly."""
+    same = si.shape.is_mesh() & (si.shape == last.shape) & (si.prim_index == last.prim_index)
+    same &= si.instance == last.instance
+    return same | (dr.norm(si.p - last.p) < 1e-4 * (si.t + scale))
 
 
 @dr.syntax
-def _look_through(ctx, ray, pi, p, scale, depth, active) -> tuple[Any, Any, Any]:
-    """What the sensor sees through null lobes before ``p``, at most: (hit, ray to it, what the lobes let pass).
+def _look_through(ctx, ray, pi, last, scale, depth, active) -> tuple[Any, Any, Any]:
+    """What the sensor sees through null lobes before the point ``last``, at most: (hit, ray to it, what the lobes let pass).
 
-    ``depth``: segments from ``p`` to the receiver; each surface that is passed is one more.
+    ``depth``: segments from ``last`` to the receiver; each surface that is passed is one more.
     """
     pi, ray = mi.PreliminaryIntersection3f(pi), mi.Ray3f(ray)
     weight, left, going = mi.Spectrum(1), mi.UInt32(ctx.deepest) - depth, mi.Bool(active)
     while going:
         si = pi.compute_surface_interaction(ray, ray_flags=mi.RayFlags.All)
         bsdf = si.bsdf(ray)
-        going &= si.is_valid() & ~_meets(si, p, scale) & (left > 0) & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Null)
+        going &= si.is_valid() & ~_meets(si, last, scale) & (left > 0) & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Null)
         weight[going] = weight * bsdf.eval_null_transmission(si, going)
         ray[going] = si.spawn_ray(ray.d)
         pi[going] = ctx.integrator.first_hit(ctx.scene, ray, going)

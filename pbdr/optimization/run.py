@@ -16,13 +16,14 @@ import mitsuba as mi
 import numpy as np
 
 from ..core import memory
-from ..core.errors import InputError, near_matches
+from ..core.errors import InputError
+from ..core.files import require_folder
 from ..integrators.capabilities import require_unbiased
 from ..parameters.collection import Collection
-from ..plugins import PLUGINS, set_variant
+from ..plugins import set_variant
 from ..report.page import write_report
 from ..report.results import write_results
-from ..scene.load import load_file, orbit, what_mitsuba_says
+from ..scene.load import load_file, load_integrator, orbit
 from ..scene.targets import content_key, read_image, render_targets
 from . import checkpoint
 from .allocation import allocate
@@ -61,6 +62,7 @@ def optimize(
     target = Path(folder) if folder else Path("runs") / experiment.name / stamp
     if (target / "checkpoints").exists():
         raise InputError(f"{target}: already holds a run; continue it with: pbdr resume {target}")
+    require_folder(target, "Run folder")
     _set_variant(experiment)
     experiment, origin = experiment.with_light_paths()
     experiment = _with_memory(experiment)
@@ -135,11 +137,7 @@ def build(experiment: Experiment, folder: Path) -> tuple[Problem, list[Any]]:
         )
     targets = load_targets(experiment, sensors, folder)
     collection = Collection(params, experiment.parameters)
-    try:
-        integrator = mi.load_dict(experiment.integrator)
-    except RuntimeError as error:
-        near = near_matches(str(experiment.integrator.get("type")), PLUGINS) if "not found" in str(error) else ""
-        raise InputError(f"[integrator] {experiment.integrator}: {what_mitsuba_says(error)}{near}") from None
+    integrator = load_integrator(experiment.integrator, "[integrator]")
     for key in collection.items:
         require_unbiased(integrator, key, params)
     tensors = [mi.TensorXf(t) for t in targets]

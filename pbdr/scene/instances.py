@@ -135,11 +135,23 @@ class InstanceFrames:
         attached = [s for s in scene.shapes() if is_instance(s) and is_attached(s)]
         return InstanceFrames(attached, forward) if attached else None
 
-    def flush(self) -> None:
-        """After a loop in backward mode: hand the adjoints on to the parameters."""
+    def cut(self) -> None:
+        """Before a loop in backward mode: adjoints stop at copies of the transforms, until `flush`.
+
+        Left to Dr.Jit, which traverses what a loop reaches outside of itself at a time of its own, those of several
+        transforms are lost in one call out of three (1.3.1).
+        """
+        self.whole = self.columns
         with dr.resume_grad():
-            dr.enqueue(dr.ADMode.Backward, *self.columns)
-            dr.traverse(dr.ADMode.Backward, dr.ADFlag.ClearInterior)
+            self.columns = list(with_tangents(self.whole, [dr.zeros(mi.Vector3f) for _ in self.whole]))
+
+    def flush(self) -> None:
+        """After that loop: hand the adjoints on to the parameters."""
+        with dr.resume_grad():
+            adjoints = [dr.grad(v) for v in self.columns]
+            dr.eval(adjoints)
+            received = sum(dr.dot(v, δ) for v, δ in zip(self.whole, adjoints))
+            dr.backward_from(received, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
 
     def interaction(self, pi: Any, ray: Any, flags: Any, active: Any = True) -> Any:
         """``pi.compute_surface_interaction``, attached to the transforms."""

@@ -79,6 +79,8 @@ def warn_of_unreadable(params: Any, known: set[tuple[str, ...]]) -> None:
         sources.setdefault(int(target), []).append(int(source))
         references[int(source)] = references.get(int(source), 0) - 1  # what is left is held from outside
     for key, indices in attached.items():
+        if key.endswith("vertex_normals") and key.replace("vertex_normals", "vertex_positions") in attached:
+            continue  # Mitsuba makes them anew from the positions; what is lost is of an earlier update
         if _lost(indices, sources, references):
             warn_once(
                 f"The gradient of '{key}' cannot be read: params.update() has replaced the attached value by one that it"

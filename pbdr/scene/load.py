@@ -105,6 +105,19 @@ def accepted(plugin: str, paths: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def load_integrator(description: dict[str, Any], source: str) -> Any:
+    """`mi.load_dict` of an integrator.
+
+    Raises:
+        InputError: no such plugin, or parameters that it does not take; begins with ``source``.
+    """
+    try:
+        return mi.load_dict(description)
+    except RuntimeError as error:
+        near = near_matches(str(description.get("type")), PLUGINS) if "not found" in str(error) else ""
+        raise InputError(f"{source} {description}: {what_mitsuba_says(error)}{near}") from None
+
+
 @contextmanager
 def _resolved_beside(path: str | Path) -> Iterator[None]:
     """Within: names of files are looked for beside ``path`` first."""

@@ -37,7 +37,7 @@ def check_arguments(
                 f"gradcheck: '{name}' is a loaded plugin, mi.load_dict({{'type': ...}}), got {_what(value)}."
             )
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or (value < 1 and name != "seeds"):
             raise InputError(f"gradcheck: '{name}' must be a whole number >= 1, got {value!r}.")
     if counts["seeds"] < LEAST_SEEDS:
         raise InputError(f"gradcheck needs at least {LEAST_SEEDS} seeds for error bars, got {counts['seeds']}.")
@@ -46,8 +46,14 @@ def check_arguments(
             raise InputError(f"gradcheck: '{name}' must be a number > 0, got {value!r}.")
     if direction is None:
         raise InputError("gradcheck: 'direction' is a name (uniform, random, translate_x, ...) or an array, got None.")
-    if not isinstance(direction, str) and not np.isfinite(np.asarray(direction, np.float64)).all():
-        raise InputError("gradcheck: 'direction' has entries that are not finite.")
+    if not isinstance(direction, str):
+        entries = np.asarray(direction, np.float64)
+        if not np.isfinite(entries).all():
+            raise InputError("gradcheck: 'direction' has entries that are not finite.")
+        if not entries.any():
+            raise InputError(
+                "gradcheck: 'direction' is 0 everywhere, along which nothing changes; give an entry another value."
+            )
 
 
 def _what(value: Any) -> str:

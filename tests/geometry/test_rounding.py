@@ -103,3 +103,17 @@ def test_coordinates_that_single_precision_cannot_hold(monkeypatch):
         derivative(glowing("perspective", "cube", [at, 0, 0]), "object.vertex_positions")
         assert bool(said) == (at > 1e5)
     assert "'object'" in said[0] and "Move the scene toward the origin" in said[0]
+
+
+def test_a_shadow_on_a_ground_to_the_horizon():
+    """The same film, filled by a floor 8 or 200 000 units wide: of the latter half of the shadow was lost."""
+
+    def shadow(half):
+        scene = CASES["shadow_area"].build()
+        scene["sensor"] = camera(origin=(0, 4, 1), fov=30, film=film(12))
+        scene["floor"]["to_world"] = T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(half)
+        off = {"max_depth": 2, "sppc": 0, "sppp": 0}
+        return derivative(mi.load_dict(scene), "box.vertex_positions", spp=512, **off)
+
+    near = shadow(4)
+    assert share(shadow(1e5), near) == pytest.approx(1, abs=0.02)

@@ -24,6 +24,7 @@ from pbdr.validation.compare import gradcheck
         ({"key": 3}, "'key' is the name"),
         ({"direction": None}, "'direction' is a name"),
         ({"direction": [float("nan")] * 3}, "not finite"),
+        ({"direction": [0.0] * 3}, "0 everywhere"),
         ({"scene": {"type": "scene"}}, "a scene that is loaded"),
     ],
 )
