@@ -89,6 +89,17 @@ def test_command(folder, refuse, name):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["scene"]
 
 
+@pytest.mark.parametrize("mode", ["render", "render_forward"])
+def test_images_without_samples(refuse, mode):
+    film = {"type": "hdrfilm", "width": 0, "height": 0}
+    scene = mi.load_dict({"type": "scene", "eye": {"type": "perspective", "film": film}, "sky": {"type": "constant"}})
+    call = getattr(mi.load_dict({"type": "prb_edge"}), mode)
+    more = {"params": None} if mode == "render_forward" else {}
+    refuse(f"{mode}: film without pixels", ["sensor 'eye'", "0 x 0"], lambda: call(scene, **more))
+    scene = CASES["albedo"].scene()
+    refuse(f"{mode}: negative number of samples", "'spp' must be", lambda: call(scene, spp=-1, **more))
+
+
 def test_files(folder, refuse, tmp_path):
     refuse("missing experiment file", "no such experiment", lambda: pbdr.optimize(tmp_path / "nothing.toml"))
     (tmp_path / "broken.toml").write_text("scene = [")

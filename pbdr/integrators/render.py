@@ -177,7 +177,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         require_renderable(scene)
         if not develop:
             raise InputError("pbdr integrators need develop=True.")
-        sensor = get_sensor(scene, sensor)
+        sensor = get_sensor(scene, sensor, spp)
         warn_of_media(self, scene)
         # What reads numbers waits for all that was launched: here that is little.
         self.looked_at = id(scene), not_finite(attached(scene, sensor))
@@ -190,7 +190,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
-        sensor = get_sensor(scene, sensor)
+        sensor = get_sensor(scene, sensor, spp)
         with remembered():
             self._require(scene, sensor, params)
             with others_at_rest(scene, sensor), settled(scene):
@@ -227,7 +227,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
-        sensor = get_sensor(scene, sensor)
+        sensor = get_sensor(scene, sensor, spp)
         with remembered():
             self._require(scene, sensor, params)
             warn_of_unreadable(params, self.known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import drjit as dr
@@ -185,14 +186,25 @@ def require_projection(sensor: Any) -> list[Any]:
     return children
 
 
-def get_sensor(scene: Any, sensor: Any) -> Any:
-    """The sensor itself, or number ``sensor`` of the scene."""
-    if not isinstance(sensor, int):
-        return sensor
-    sensors = scene.sensors()
-    if not 0 <= sensor < len(sensors):
-        raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
-    return sensors[sensor]
+def get_sensor(scene: Any, sensor: Any, spp: int = 0) -> Any:
+    """The sensor itself, or number ``sensor`` of the scene.
+
+    Raises:
+        InputError: there is none, its film has no pixels, or there cannot be ``spp`` samples in one.
+    """
+    if isinstance(sensor, int):
+        sensors = scene.sensors()
+        if not 0 <= sensor < len(sensors):
+            raise InputError(f"The scene has {len(sensors)} sensor(s); there is no sensor {sensor}.")
+        sensor = sensors[sensor]
+    width, height = sensor.film().crop_size()
+    if width == 0 or height == 0:
+        raise InputError(
+            f"The film of sensor '{sensor.id()}' is {width} x {height} pixels: give it a width and a height >= 1."
+        )
+    if not isinstance(spp, Integral) or spp < 0:
+        raise InputError(f"'spp' must be a whole number >= 0 (0: that of the sampler), got {spp!r}.")
+    return sensor
 
 
 def taken(sensor: Any, spp: int) -> int:
