@@ -17,7 +17,7 @@ from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE
 from .film import FilmSide
 from .indirect import Indirect
-from .jumps.samplers import jump_records, reflected_levels, reflected_records, seen_levels
+from .jumps.samplers import jump_records, reflected_levels, reflected_records, sees_jumps
 from .missing import warn_of_missing_terms
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
@@ -148,7 +148,7 @@ class EdgeIntegrator(PathIntegrator):
         yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         turned = SceneTraits(scene).chains_move
-        inner, reflected = len(seen_levels(scene, sensor)) > 0, len(reflected_levels(scene, sensor)) > 0
+        inner, reflected = sees_jumps(scene, sensor), len(reflected_levels(scene, sensor)) > 0
         if not (seen or lights or turned or inner or reflected):
             return
         self.require_warm(scene)

@@ -111,9 +111,10 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         past, _ = camera.ray(pos - normal * (sign * reach / length), time, wavelength, aperture)
         ray.o, ray.d = dr.select(closed, past.o, ray.o), dr.select(closed, past.d, ray.d)
         hit = dr.select(closed, integrator.first_hit(scene, ray, closed), hit)
-        before = nearer(edge, ray, hit, NEARER)
-        blocked = partial(integrator.blocks, scene)
-        active = edge.in_view(blocked, ray, edge.beside(hit), before, hit.t, lane, active)
+        own, before = edge.beside(hit), nearer(edge, ray, hit, NEARER)
+        # The two sides read each other's numbers: one kernel for all that.
+        dr.eval(edge, pos, normal, length, scale, pmf, ray, ray_weight, hit, own, before, active, rng.rng)
+        active = edge.in_view(partial(integrator.blocks, scene), ray, own, before, hit.t, lane, active)
 
         first = first_point(sliding, pos) if sliding else None
         L, valid, _, state = integrator.sample(

@@ -25,7 +25,7 @@ from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
 from ..scene.tangents import ray_tangent, settled
 from .capabilities import check_lone_normals, plugin_name, require_alone, require_known
-from .film import FilmSide
+from .film import FilmSide, splat
 from .missing import warn_of_coarse_mirrors, warn_of_media, warn_of_what_moves
 from .path import trace
 from .path_state import SceneTraits
@@ -184,9 +184,17 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         image = None
         with dr.suspend_grad():
             for seed_k, spp_k, share in self.passes(sensor, seed, spp):
-                part = super().render(scene, sensor, seed_k, spp_k, True, evaluate)
+                part = self._image(scene, sensor, seed_k, spp_k)
                 image = part * share if image is None else image + part * share
         return image
+
+    def _image(self, scene, sensor, seed, spp):
+        film = sensor.film()
+        sampler, spp = self.prepare(sensor, seed, spp, self.aov_names())
+        ray, weight, pos = self.sample_rays(scene, sensor, sampler)
+        L, valid, _, _ = self.sample(dr.ADMode.Primal, scene, sampler, ray)
+        splat(film, pos, L * weight, dr.select(valid, mi.Float(1), 0), ray.wavelengths, spp)
+        return film.develop()
 
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
@@ -267,7 +275,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             _, _, _, state = self.sample(dr.ADMode.Primal, scene, sampler.clone(), ray, replay=True, **more)
             δA = mi.Float(0) if self._alpha_varies(scene, film) else None
             δL, _, _, (_, _, δA) = self.sample(dr.ADMode.Forward, scene, sampler, ray, state_in=state, δA=δA, **more)
-            self._splat(film, pos, δL * weight, δA, ray, spp)
+            splat(film, pos, δL * weight, δA, ray.wavelengths, spp)
             image = film.develop()
             for camera in sliding:
                 image += SlidingFilm(sensor, camera, pos, ray, start["first_hit"], state[2], weight, spp).forward()
@@ -336,20 +344,12 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         with dr.resume_grad():
             L = dr.full(mi.Spectrum, 1, dr.width(pos))
             dr.enable_grad(L)
-            self._splat(film, pos, L * weight, 1, ray, spp)
+            splat(film, pos, L * weight, 1, ray.wavelengths, spp)
             image = film.develop()
             dr.set_grad(image, grad_in)
             dr.enqueue(dr.ADMode.Backward, image)
             dr.traverse(dr.ADMode.Backward)
             return dr.grad(L), mi.Float(0)
-
-    def _splat(self, film, pos, value, alpha, ray, spp):
-        block = film.create_block()
-        block.set_coalesce(block.coalesce() and spp >= 4)
-        mi.ad.integrators.common.ADIntegrator._splat_to_block(
-            block, film, pos, value=value, weight=1.0, alpha=alpha, aovs=[], wavelengths=ray.wavelengths
-        )
-        film.put_block(block)
 
     # ---------------------------------------------------------------- bookkeeping
 

@@ -91,8 +91,9 @@ class WarpedFilm(BoundaryFilm):
         """Adjoints of F and of its divergence."""
         δF, δdiv = mi.Vector2f(0), mi.Float(0)
         for pixel, k, slope, inside in self.sloped(pos):
+            received = adjoint(pixel, inside)
             for c, v in enumerate(values):
-                g = (v - self.mean(pixel, c, inside, k, v)) * adjoint(pixel, c, inside)
+                g = (v - self.mean(pixel, c, inside, k, v)) * received[c]
                 g = dr.select(inside, g, 0)
                 δF += slope * g
                 δdiv += k * g
@@ -109,9 +110,10 @@ class WarpedFilm(BoundaryFilm):
         """Adjoint of F·n."""
         δ = mi.Float(0)
         for pixel, k, inside in self.footprint(pos):
+            received = adjoint(pixel, inside)
             for c, v in enumerate(values):
                 change = (self.mean(pixel, c, inside) - v) * k
-                δ += dr.select(inside, change * adjoint(pixel, c, inside), 0)
+                δ += dr.select(inside, change * received[c], 0)
         return δ
 
     def read_radiance(self, adjoint, pos, factor, wavelengths, active) -> Any:

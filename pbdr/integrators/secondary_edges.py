@@ -278,6 +278,9 @@ def beside_outline(
     hit = dr.select(closed, again, hit)
     own = edge.beside(hit)
     before = nearer(edge, ray, hit, 1e-4)
-    blocked = partial(blocks, scene)
-    seen = edge.in_view(blocked, ray, own, before, hit.t, lane, active & ~mi.Bool(aimed))
+    active = mi.Bool(active)
+    dr.eval(
+        edge, ray, hit, n, r, own, before, active
+    )  # the two sides read each other's numbers: one kernel for all that
+    seen = edge.in_view(partial(blocks, scene), ray, own, before, hit.t, lane, active & ~mi.Bool(aimed))
     return ray, hit, own, (active & aimed) | seen

@@ -122,8 +122,9 @@ class SlidingFilm(WarpedFilm):
         adjoint = self.adjoint(grad_in, self.expected_weight)
         δv, δgrown = mi.Vector2f(0), mi.Float(0)
         for pixel, k, slope, inside in self.sloped(self.pos):
+            received = adjoint(pixel, inside)
             for c, value in enumerate(self.values):
-                g = dr.select(inside, value * adjoint(pixel, c, inside), 0)
+                g = dr.select(inside, value * received[c], 0)
                 δv += (slope * self.χ + self.slope * k) * g
                 δgrown += k * self.χ * g
         dr.eval(δv, δgrown)

@@ -97,8 +97,8 @@ def camera_before_mirror():
 
 @case("moving", "plane.to_world", "rotate_x", max_depth=4)
 def mirror_before_mirror():
-    """The second mirror shows a glowing sphere all around."""
-    shell = {"type": "sphere", "radius": 20, "flip_normals": True, "emitter": {"type": "area", "radiance": texture()}}
+    """The second mirror shows a glowing sphere all around, and the seam of its map."""
+    shell = {"type": "sphere", "radius": 90, "flip_normals": True, "emitter": {"type": "area", "radiance": texture()}}
     top = {"type": "rectangle", "to_world": T().translate([0, 5, 0]).rotate([1, 0, 0], 80).scale(50), "bsdf": ROSE}
     return world(sky=0, shell=shell, plane=plane(MIRROR), top=top)
 

@@ -181,11 +181,10 @@ jump(
     ),
     4,
 )
-jump(
-    "checker_in_mirror",
-    "board.to_world",
-    "translate_x",
-    lambda: world(
+
+
+def in_mirror(**board) -> dict:
+    return world(
         mirror={
             "type": "rectangle",
             "to_world": T().rotate([1, 0, 0], -50).scale(2.5),
@@ -194,10 +193,25 @@ jump(
         board={
             "type": "rectangle",
             "to_world": T().translate([0, 3.2, 1]).rotate([1, 0, 0], 80).scale(1.5),
-            "bsdf": {"type": "twosided", "nested": paint(checkerboard(2))},
+            **board,
         },
-    ),
+    )
+
+
+def glowing_board_in_mirror() -> dict:
+    """Nothing but the board is seen, and its emission does not depend on the mirror."""
+    wide = {"to_world": T().translate([0, 3.2, 1]).rotate([1, 0, 0], 80).scale(30)}
+    return in_mirror(emitter={"type": "area", "radiance": checkerboard(40, 0.1, 1.5)}, **wide)
+
+
+jump(
+    "checker_in_mirror",
+    "board.to_world",
+    "translate_x",
+    lambda: in_mirror(bsdf={"type": "twosided", "nested": paint(checkerboard(2))}),
 )
+jump("checker_in_turning_mirror", "mirror.to_world", "rotate_z", glowing_board_in_mirror, 2)
+jump("checker_in_mirror_of_moving_camera", "sensor.to_world", "translate_x", glowing_board_in_mirror, 2)
 jump("low_poly_ball", "ball.vertex_positions", "random", lambda: world(ball=low_poly(bsdf=diffuse())), step=0.004)
 jump(
     "low_poly_light",

@@ -18,7 +18,7 @@ from pbdr.validation.perturbation import Perturbation
 # A few kinds; the slow catalogue (`test_gradients.py`) has all of `jump_cases`.
 QUICK = {
     "checker_camera": 64, "nearest_board": 64, "nearest_mesh": 64, "checker_light": 64, "face_colours": 64,
-    "normal_map_black": 256, "low_poly_ball": 256,
+    "normal_map_black": 256, "low_poly_ball": 256, "checker_in_turning_mirror": 64, "checker_in_mirror_of_moving_camera": 64,
 }  # fmt: skip
 
 
@@ -47,8 +47,9 @@ def check(name, spp, fd_spp, seeds=6, **parameters):
     )  # fmt: skip
 
 
-def test_without_its_term_the_derivative_is_missing():
-    report = check("checker_board", 16, 256, sppp=0)
+@pytest.mark.parametrize("name", ["checker_board", "checker_in_turning_mirror"])
+def test_without_its_term_the_derivative_is_missing(name):
+    report = check(name, 16, 256, sppp=0)
     assert report.significant and report.bias < -0.9, report
 
 

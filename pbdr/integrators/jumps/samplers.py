@@ -60,10 +60,15 @@ def moving_levels(scene: Any, seen: Callable[[Level], bool], everywhere: bool = 
     return Levels(scene, keep, coordinates)
 
 
-def seen_levels(scene: Any, sensor: Any) -> Levels:
-    """Of jumps that ``sensor`` sees."""
-    moves = sensor_moves(sensor)
+def seen_levels(scene: Any, sensor: Any, chains: bool) -> Levels:
+    """Of jumps that ``sensor`` sees, by way of Dirac lobes (``chains``) or not."""
+    moves = SceneTraits(scene, sensor_moves(sensor)).chains_move if chains else sensor_moves(sensor)
     return moving_levels(scene, lambda level: moves, moves)
+
+
+def sees_jumps(scene: Any, sensor: Any) -> bool:
+    """Whether ``sensor`` sees jumps that move."""
+    return any(len(seen_levels(scene, sensor, chains)) for chains in (False, True))
 
 
 def reflected_levels(scene: Any, sensor: Any) -> Levels:
@@ -74,11 +79,11 @@ def reflected_levels(scene: Any, sensor: Any) -> Levels:
 
 def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
     """Jumps that the cameras of ``sensor`` see, directly and behind Dirac lobes."""
-    levels = seen_levels(scene, sensor)
     behind = SceneTraits(scene).delta_bsdfs and integrator.max_depth != 1
+    levels = {chains: seen_levels(scene, sensor, chains) for chains in ((False, True) if behind else (False,))}
     for k, camera in enumerate(cameras(sensor)):
-        for j, part in enumerate(levels.ranks()):
-            for chains in (False, True) if behind else (False,):
+        for chains, all_levels in levels.items():
+            for j, part in enumerate(all_levels.ranks() if len(all_levels) else ()):
                 stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(8 * k + 2 * j + chains))[0]
                 dr.make_opaque(stream)
                 count = max(FEWEST, sample_count(camera, spp))

@@ -9,6 +9,7 @@ with ∂g/∂θ at a held film position. The curves are found by random segments
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,9 @@ from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
 from ...scene.sensors import sensor_moves
 from ..boundary import EdgeRecord
-from ..specular_chain import LONGEST, explore, follow
+from ..led_segments import CameraRay, Lead
+from ..path_state import SceneTraits
+from ..specular_chain import LONGEST, explore, follow, links_of
 from .levels import Levels
 from .search import Crossing, apart_from_edges, choose, find_crossing, find_root, on_both_sides
 
@@ -131,20 +134,40 @@ class ChainView(FilmView):
         return ~mi.Bool(self.segment.null)
 
     def line(self, t: Any, w: Any, camera: Any, active: Any) -> Any:
-        """It moves with the sensor where nothing has bent it: only masks were passed."""
+        """Detached: `Leading` tells how it moves."""
         with dr.suspend_grad():
-            ray, _, _ = self.behind(t, w, active)
-        if camera is None:
-            return ray
-        first, _ = self.ray(t, w, camera)
-        far = dr.norm(ray.o - dr.detach(first.o))
-        bent = dr.norm(dr.detach(first.o) + dr.detach(first.d) * far - ray.o) + far * dr.norm(
-            ray.d - dr.detach(first.d)
-        )
-        straight = bent < 1e-4 * far
-        ray.o = dr.replace_grad(ray.o, dr.select(straight, first.o + first.d * far, ray.o))
-        ray.d = dr.replace_grad(ray.d, dr.select(straight, first.d, ray.d))
-        return ray
+            return self.behind(t, w, active)[0]
+
+
+class Leading:
+    """What a jump behind a chain owes to all that leads the view there: mirrors, glass and a sensor that move."""
+
+    def __init__(self, view: ChainView, root: Any, traits: SceneTraits, active: Any):
+        s, zero = view.segment, mi.Float(0)
+        self.view, self.root, self.traits, self.active = view, root, traits, active
+        with dr.suspend_grad():
+            first, _ = view.ray(root.t, zero)
+            seen = view.integrator.first_hit(view.scene, first, active)
+            self.line = view.behind(root.t, zero, active)[0]
+            length = dr.select(active, s.length, 0)
+            self.links = links_of(view.scene, first, seen, s.lobes, length, longest(view.integrator.max_depth))
+
+    def slide(self, speed_of: Callable[[Any], Any]) -> Any:
+        """Attached: that part of ``speed_of``, a function of the ray to the jump, which is linear in its motion."""
+        o, d = mi.Vector3f(self.line.o), mi.Vector3f(self.line.d)
+        dr.enable_grad(o, d)
+        with dr.suspend_grad(), dr.resume_grad(o, d):  # of nothing else
+            ray = mi.Ray3f(self.line)
+            ray.o, ray.d = mi.Point3f(o), mi.Vector3f(d)
+            dr.backward_from(speed_of(ray))
+            by_o, by_d = dr.grad(o), dr.grad(d)
+            dr.eval(by_o, by_d)
+        s, camera, sensor = self.view.segment, self.view.camera, None
+        if sensor_moves(camera.sensor):
+            sensor = CameraRay(camera.attached(), self.view.pos(self.root.t, mi.Float(0)), s.time, s.aperture)
+        lead = Lead(sensor, mi.BSDFContext(), self.traits.frames)
+        led = lead.segment(self.root.hit, self.line, s.length, self.links, self.active).ray
+        return dr.select(self.active, dr.dot(mi.Vector3f(led.o), by_o) + dr.dot(led.d, by_d), 0)
 
 
 def seen_record(
@@ -158,6 +181,7 @@ def seen_record(
         chains: sample those behind Dirac lobes.
     """
     View = ChainView if chains else FilmView
+    traits = SceneTraits(scene, sensor_moves(camera.sensor))
     zero = mi.Float(0)
     with dr.suspend_grad():
         segment, crossing, weight = _search(integrator, scene, camera, levels, seed, spp, chains)
@@ -203,11 +227,27 @@ def seen_record(
     moves = sensor_moves(camera.sensor)
     if moves:  # each of its numbers gets its sum by a kernel of its own
         dr.eval(root, view.segment, c, value, alpha, active, slope, ray.wavelengths)
-    with dr.resume_grad():
-        line = view.line(root.t, zero, camera.attached() if moves else None, active)
+
+    def speed_along(line: Any) -> Any:
         si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
-        speed = dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed)
+        return dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
+
+    slide = None
+    if chains and traits.chains_move:
+        leading = Leading(view, root, traits, active)
+        dr.eval(leading.line, leading.links)
+
+        def slide():
+            return leading.slide(speed_along)
+
+    with dr.resume_grad():
+        speed = speed_along(view.line(root.t, zero, camera.attached() if moves else None, active))
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, slide=slide)
+
+
+def longest(max_depth: int) -> int:
+    """Largest length of a chain."""
+    return min(LONGEST, max_depth - 1) if max_depth > 0 else LONGEST
 
 
 def _length(levels: Levels) -> float:
@@ -267,7 +307,7 @@ def _segments(integrator, scene, camera, levels, seed, count, film, length, chai
     active = dr.full(mi.Bool, True, count)
     if chains:
         ray, _ = view.ray(zero, zero)
-        limit = min(LONGEST, integrator.max_depth - 1) if integrator.max_depth > 0 else LONGEST
+        limit = longest(integrator.max_depth)
         chain = explore(scene, rng, ray, integrator.first_hit(scene, ray, active), limit, active)
         segment = ChainSegment(
             **segment.__dict__,
