@@ -10,6 +10,7 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device, same
+from ..core.memo import asked_once
 from ..scene.instances import Part, registry_number
 from ..scene.shapes import jumps_between_faces
 from .coincidences import MOST, partners
@@ -48,21 +49,20 @@ class MeshTopology:
     def of(cls, meshes: list[Part]) -> MeshTopology:
         columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
         split, base, buffers, ends_of, border = False, 0, [], [], []
-        known: dict[int, MeshEdges] = {}  # of meshes that several instances show
+        known: dict[int, tuple] = {}  # of meshes that several instances show
         for part in meshes:
             index, mesh = part.index, part.shape
-            positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
             buffers.append(dr.detach(mesh.faces_buffer()))
-            table = buffers[-1].numpy().reshape(-1, 3)
             if id(mesh) not in known:
-                known[id(mesh)] = mesh_edges(positions, table)
-            edges = known[id(mesh)]
+                known[id(mesh)] = _edges_of(mesh)
+            positions, table, edges = known[id(mesh)]
             ends = table[edges.face[:, :, None], edges.corner]
             third = table[edges.face, 3 - edges.corner.sum(2)]
             columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
             columns["copies"].append(ends[:, 1] + base)
-            ends_of.append(_in_world(part, positions)[ends[:, 0]])
-            border.append(edges.face[:, 0] == edges.face[:, 1])
+            open_edges = edges.face[:, 0] == edges.face[:, 1]
+            ends_of.append(_in_world(part, positions)[ends[open_edges, 0]])
+            border.append(open_edges)
             columns["beside"].append(edges.face)
             varies = mesh.has_vertex_texcoords() or mesh.has_vertex_normals() or mesh.has_mesh_attributes()
             # Colours that belong to faces jump at every edge, coplanar ones included.
@@ -73,12 +73,12 @@ class MeshTopology:
             split |= bool(edges.split.any())
             base += len(positions)
             pair = (0, 0) if part.instance is None else (registry_number(mesh), part.number)
-            columns["children"].append(np.tile(pair, (len(edges), 1)))
+            columns["children"].append(np.tile(np.array(pair, np.uint32), (len(edges), 1)))
         children = columns.pop("children")
         if all(part.instance is None for part in meshes):
             children = None
         else:
-            children = on_device(mi.UInt32, np.concatenate(children).astype(np.uint32))
+            children = on_device(mi.UInt32, np.concatenate(children))
         flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
         count = sum(len(c) for c in columns["flags"])
         return cls(
@@ -87,6 +87,14 @@ class MeshTopology:
 
     def matches(self, meshes: list[Part]) -> bool:
         return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
+
+
+@asked_once  # the sets of both boundaries have the same meshes in common
+def _edges_of(mesh: Any) -> tuple[np.ndarray, np.ndarray, MeshEdges]:
+    """(positions, faces, edges)."""
+    positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)
+    table = dr.detach(mesh.faces_buffer()).numpy().reshape(-1, 3)
+    return positions, table, mesh_edges(positions, table)
 
 
 def _in_world(part: Part, positions: np.ndarray) -> np.ndarray:
@@ -98,12 +106,17 @@ def _in_world(part: Part, positions: np.ndarray) -> np.ndarray:
 
 
 def _partners(ends: np.ndarray, border: np.ndarray) -> Any:
-    """`coincidences.partners` of the open edges among all."""
-    border = np.nonzero(border)[0]
-    found = partners(ends[border])
+    """`coincidences.partners` of the open edges among all.
+
+    Args:
+        ends: (B, 2, 3) end points of those that are open.
+        border: (N,) bool, which they are.
+    """
+    count, border = len(border), np.nonzero(border)[0]
+    found = partners(ends)
     if found is None:
         return None
-    table = np.repeat(np.arange(len(ends))[:, None], MOST, axis=1)
+    table = np.repeat(np.arange(count)[:, None], MOST, axis=1)
     table[border] = border[found]
     return on_device(mi.UInt32, table.astype(np.uint32))
 

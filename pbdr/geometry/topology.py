@@ -45,9 +45,13 @@ def weld(positions: np.ndarray) -> np.ndarray:
     Returns:
         (V,) int64 in [0, number of distinct positions).
     """
-    rows = np.ascontiguousarray(positions, np.float32) + np.float32(0)  # -0 becomes 0
-    _, ids = np.unique(rows.view([("x", "f4"), ("y", "f4"), ("z", "f4")]).ravel(), return_inverse=True)
-    return ids.astype(np.int64)
+    p = np.ascontiguousarray(positions, np.float32) + np.float32(0)  # -0 becomes 0
+    order = np.lexsort((p[:, 2], p[:, 1], p[:, 0]))
+    new = np.zeros(len(p), np.int64)
+    new[1:] = (p[order[1:]] != p[order[:-1]]).any(1)
+    ids = np.empty(len(p), np.int64)
+    ids[order] = np.cumsum(new)
+    return ids
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,18 @@ class _HalfEdges:
     def of(cls, ids: np.ndarray) -> _HalfEdges:
         """Of faces whose corners are the welded vertices ``ids`` (F, 3); degenerate ones are left out."""
         sound = (ids[:, 0] != ids[:, 1]) & (ids[:, 1] != ids[:, 2]) & (ids[:, 2] != ids[:, 0])
-        face = np.repeat(np.nonzero(sound)[0], 3)
-        start = np.tile(np.arange(3), len(face) // 3)
-        end = (start + 1) % 3
-        a, b = ids[face, start], ids[face, end]
-        swap = a > b
-        low, high = np.where(swap, b, a), np.where(swap, a, b)
-        first, second = np.where(swap, end, start), np.where(swap, start, end)
-        order = np.lexsort((high, low))
-        low, high = low[order], high[order]
-        new = np.r_[True, (low[1:] != low[:-1]) | (high[1:] != high[:-1])] if len(low) else np.zeros(0, bool)
-        head = np.nonzero(new)[0]
-        count = np.diff(np.r_[head, len(low)])
-        return cls(face[order], first[order], second[order], swap[order], head, count)
+        which = np.nonzero(sound)[0].astype(np.int32)
+        a = ids[which]  # three half-edges a face, from each corner to the next one
+        b = np.roll(a, -1, 1)
+        swap = (a > b).ravel()
+        key = (np.minimum(a, b) * (int(ids.max(initial=0)) + 1) + np.maximum(a, b)).ravel()
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        head = np.nonzero(np.r_[True, key[1:] != key[:-1]] if len(key) else np.zeros(0, bool))[0]
+        count = np.diff(np.r_[head, len(key)])
+        swap, start = swap[order], (order % 3).astype(np.int8)
+        end = (start + np.int8(1)) % np.int8(3)
+        return cls(which[order // 3], np.where(swap, end, start), np.where(swap, start, end), swap, head, count)
 
     def border(self, faces: np.ndarray) -> np.ndarray:
         """(N, 2) vertices of the edges with one face."""
@@ -129,9 +132,7 @@ def _along_a_curve(points: np.ndarray) -> np.ndarray:
         return np.zeros(0, np.int64)
     low = points.min(0)
     extent = max(float((points.max(0) - low).max()), 1e-20)
-    cell = np.clip((points - low) / extent * 1023, 0, 1023).astype(np.uint64)
-    key = np.zeros(len(points), np.uint64)
-    for bit in range(10):
-        for axis in range(3):
-            key |= ((cell[:, axis] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(3 * bit + axis)
-    return np.argsort(key, kind="stable")
+    cell = np.clip((points - low) / extent * 1023, 0, 1023).astype(np.uint32)
+    for shift, mask in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):  # bits, three apart
+        cell = (cell | (cell << np.uint32(shift))) & np.uint32(mask)
+    return np.argsort(cell[:, 0] | (cell[:, 1] << np.uint32(1)) | (cell[:, 2] << np.uint32(2)), kind="stable")
