@@ -32,6 +32,7 @@ class EdgeRecord:
     lever: Any = None  # Float: largest speed if the discontinuity moves by one unit of length, where that is known
     pairs: bool = True  # lanes 2i and 2i + 1 are the two sides of one sample
     tally: Callable[[Any], None] | None = None  # is told what each lane was worth for a motion of one unit
+    cuts: Any = None  # `scene.instances.InstanceFrames` to be flushed after it, in backward mode
 
 
 def scaled(records: Iterable[EdgeRecord], share: float) -> Iterable[EdgeRecord]:
@@ -80,6 +81,8 @@ def boundary_backward(sensor: Any, records: Iterable[EdgeRecord], grad_in: Any) 
                 speed = sum(part for part in (r.speed, r.slide and r.slide()) if part is not None)
                 # Nothing may have been found at all: the product is a literal 0 then.
                 dr.backward_from(speed * weight, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
+            if r.cuts is not None:
+                r.cuts.flush()
             if r.learn is not None:
                 r.learn(weight)
             if r.tally is not None:

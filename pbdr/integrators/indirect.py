@@ -23,7 +23,7 @@ from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
 from ..sampling.film_guide import FilmGuide, FilmSampler
 from ..sampling.paired import both_sides
-from ..scene.instances import is_instance, moves
+from ..scene.instances import cut, is_instance, moves
 from ..scene.lights import lights_move
 from ..scene.sensors import Camera
 from ..scene.viewpoint import Viewpoint
@@ -69,6 +69,7 @@ class Indirect:
         self.finest = steepest(scene) if self.smooth else mi.Float(0)
         traits = SceneTraits(scene, sensor_moves, forward)
         self.frames = traits.frames
+        self.cuts = cut(traits.frames, forward)
         self.near = traits.near_motion(depth)
         self.chains_move = traits.chains_move and traits.subsurface is None
         self.chains = traits.delta_bsdfs and (bool(self.moving) or self.chains_move)

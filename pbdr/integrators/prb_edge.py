@@ -162,7 +162,7 @@ class EdgeIntegrator(PathIntegrator):
         primary = self.samples(self.sppp, spp, sensor, 1)
         if inner and primary > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
-                yield scaled(jump_records(self, scene, sensor, seed_k, spp_k), share)
+                yield scaled(jump_records(self, scene, sensor, seed_k, spp_k, forward), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth not in (0, 1):
             films: dict = {}  # of each camera, the same in all passes
@@ -172,7 +172,7 @@ class EdgeIntegrator(PathIntegrator):
                     yield terms.watch(scaled(records, share), 1)
             if reflected:
                 for seed_k, spp_k, share in self.passes(sensor, seed, indirect, 2):
-                    yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k), share)
+                    yield scaled(reflected_records(self, scene, sensor, seed_k, spp_k, forward), share)
         if terms is not None:
             terms.learn()
 

@@ -244,6 +244,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         slide=slide,
         learn=ctx.learner("rough", choice.pos),
         lever=dr.select(own, ctx.finest, dr.rcp(dr.maximum(r, 1e-12))),
+        cuts=ctx.cuts,
     )
 
 

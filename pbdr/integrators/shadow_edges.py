@@ -161,7 +161,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     return EdgeRecord(
         pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed,
         slide=slide if ctx.near is not None and ctx.deepest > 0 else None,
-        lever=dr.rcp(dr.maximum(r, 1e-12)), pairs=False,
+        lever=dr.rcp(dr.maximum(r, 1e-12)), pairs=False, cuts=ctx.cuts,
     )  # fmt: skip
 
 

@@ -111,6 +111,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         slide=slide if ctx.chains_move else None,
         learn=ctx.learner("chain", c.start),
         lever=mi.Float(1),
+        cuts=ctx.cuts,
     )
 
 

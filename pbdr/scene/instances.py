@@ -136,20 +136,22 @@ class InstanceFrames:
         return InstanceFrames(attached, forward) if attached else None
 
     def cut(self) -> None:
-        """Before a loop in backward mode: adjoints stop at copies of the transforms, until `flush`.
+        """In backward mode: adjoints stop at copies of the transforms, until `flush`.
 
-        Left to Dr.Jit, which traverses what a loop reaches outside of itself at a time of its own, those of several
-        transforms are lost in one call out of three (1.3.1).
+        Left to Dr.Jit (1.5.0), those of several transforms are lost by chance, in up to one call out of three: never with a
+        single thread, nor where they are evaluated before they go on.
         """
         self.whole = self.columns
         with dr.resume_grad():
             self.columns = list(with_tangents(self.whole, [dr.zeros(mi.Vector3f) for _ in self.whole]))
 
     def flush(self) -> None:
-        """After that loop: hand the adjoints on to the parameters."""
+        """Hand on to the parameters what has arrived."""
         with dr.resume_grad():
             adjoints = [dr.grad(v) for v in self.columns]
             dr.eval(adjoints)
+            for v in self.columns:
+                dr.clear_grad(v)
             received = sum(dr.dot(v, δ) for v, δ in zip(self.whole, adjoints))
             dr.backward_from(received, flags=dr.ADFlag.ClearInterior | dr.ADFlag.AllowNoGrad)
 
@@ -201,6 +203,14 @@ class InstanceFrames:
         for i in range(3):  # the identity where there is nothing to transform
             m[i] = [dr.select(on, x, 1.0 if i == j else 0.0) for j, x in enumerate(m[i])]
         return on, mi.Transform4f(mi.Matrix4f(*m[0], *m[1], *m[2], 0, 0, 0, 1))
+
+
+def cut(frames: InstanceFrames | None, forward: bool) -> InstanceFrames | None:
+    """``frames``, cut where they are to be flushed: in backward mode, if instances move."""
+    if frames is None or forward:
+        return None
+    frames.cut()
+    return frames
 
 
 def interact(frames: InstanceFrames | None, pi: Any, ray: Any, flags: Any, active: Any = True) -> Any:

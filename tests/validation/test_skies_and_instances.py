@@ -72,11 +72,17 @@ def test_modes_of_mi_render(name):
     assert forward == pytest.approx(float(dr.grad(θ)[0]), rel=2e-4)
 
 
-def test_both_modes_of_several_instances():
-    """In one backward render out of three the adjoints of the interior were lost, by chance, where two were attached."""
-    scene = CASES["instance_translate_x"].scene()
+@pytest.mark.parametrize(
+    ("depth", "off"),
+    [(2, {"sppp": 0, "sppi": 0}), (2, {"sppc": 0, "sppp": 0}), (3, {"sppc": 0, "sppp": 0})],
+    ids=["interior", "indirect", "deep indirect"],
+)
+def test_both_modes_of_several_instances(depth, off):
+    """Where two were attached, adjoints of the first were lost in one backward render out of three, by chance."""
+    description = CASES["instance_translate_x"].build()
+    description["group"]["ball"] = {"type": "sphere", "center": [0.5, 0.3, 0], "radius": 0.3}
+    scene = mi.load_dict(description)
     params = mi.traverse(scene)
-    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2, "sppp": 0, "sppi": 0})
     keys = ["first.to_world", "second.to_world"]
     start = [mi.Transform4f(params[key]) for key in keys]
 
@@ -86,9 +92,10 @@ def test_both_modes_of_several_instances():
         for key, t, old in zip(keys, θ, start):
             params[key] = mi.Transform4f().translate(mi.Point3f(t, 0, 0)) @ old
         params.update()
+        integrator = mi.load_dict({"type": "prb_edge", "max_depth": depth, **off})
         return θ, mi.render(scene, params, integrator=integrator, spp=64, seed=seed)
 
-    for seed in range(10):
+    for seed in range(8):
         θ, image = rendered(seed)
         for t in θ:
             dr.set_grad(t, 1.0)

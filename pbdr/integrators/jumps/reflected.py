@@ -23,6 +23,7 @@ from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import both_sides, lane_sampler, paired_sampler
+from ...scene.instances import cut
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
 from ..led_segments import CameraRay, Lead
@@ -83,14 +84,16 @@ class ArcView:
 
 
 def reflected_record(
-    integrator: Any, scene: Any, camera: Any, levels: Levels, film: FilmSampler, moves: bool, seed: Any, spp: int
-) -> EdgeRecord:
+    integrator: Any, scene: Any, camera: Any, levels: Levels, film: FilmSampler, moves: bool, seed: Any, spp: int,
+    forward: bool = False,
+) -> EdgeRecord:  # fmt: skip
     """Sample receivers and jumps: two lanes per sample.
 
     Args:
         film: distributes film positions.
         moves: the sensor does.
         spp: arcs per pixel.
+        forward: the mode.
     """
     with dr.suspend_grad():
         arcs = max(64, int(spp * float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)))
@@ -133,12 +136,15 @@ def reflected_record(
         speed = dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
         attached = dr.grad_enabled(speed)
 
+    leading = _Leading(integrator, scene, camera, moves, forward)
+    cuts = cut(leading.frames, forward)
+
     def slide() -> Any:
         """The part of the speed that comes from the motion of the receiver."""
         with dr.suspend_grad():
             y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
             still = mi.SurfaceInteraction3f(y)
-        p = _Leading(integrator, scene, camera, moves).receiver(r, active)
+        p = leading.receiver(r, active)
         y.wi = dr.replace_grad(y.wi, y.to_local(dr.normalize(p - y.p)))
         # The difference: a normal that is attached itself counts in ``speed``.
         g, g_still = (choose(levels.values(x, root.hit.shape), c.slot) for x in (y, still))
@@ -157,6 +163,7 @@ def reflected_record(
         speed=speed if attached else None,
         slide=slide if levels.views() else None,
         learn=learn,
+        cuts=cuts,
     )
 
 
@@ -172,8 +179,8 @@ def _side(view: ArcView, root: Any, c: Crossing, slope: Any, sign: Any, lane: An
 class _Leading:
     """How receivers move."""
 
-    def __init__(self, integrator: Any, scene: Any, camera: Any, moves: bool):
-        traits = SceneTraits(scene, moves)
+    def __init__(self, integrator: Any, scene: Any, camera: Any, moves: bool, forward: bool = False):
+        traits = SceneTraits(scene, moves, forward)
         self.near = traits.near_motion(integrator.max_depth)
         self.links = 0 if self.near is None else traits.links(integrator.max_depth)
         self.frames, self.camera = traits.frames, camera if moves else None

@@ -77,7 +77,7 @@ def reflected_levels(scene: Any, sensor: Any) -> Levels:
     return moving_levels(scene, lambda level: level.views and moves)
 
 
-def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
+def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, forward: bool) -> Iterator[EdgeRecord]:
     """Jumps that the cameras of ``sensor`` see, directly and behind Dirac lobes."""
     behind = SceneTraits(scene).delta_bsdfs and integrator.max_depth != 1
     levels = {chains: seen_levels(scene, sensor, chains) for chains in ((False, True) if behind else (False,))}
@@ -87,7 +87,7 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) 
                 stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x5BD1E995, mi.UInt32(8 * k + 2 * j + chains))[0]
                 dr.make_opaque(stream)
                 count = max(FEWEST, sample_count(camera, spp))
-                record = seen_record(integrator, scene, camera, part, stream, spp, count, chains)
+                record = seen_record(integrator, scene, camera, part, stream, spp, count, chains, forward)
                 yield from _if_attached(record)
                 del record  # nothing attached may be left in forward mode
 
@@ -99,7 +99,9 @@ def _if_attached(record: EdgeRecord) -> Iterator[EdgeRecord]:
         yield record
 
 
-def reflected_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int) -> Iterator[EdgeRecord]:
+def reflected_records(
+    integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, forward: bool
+) -> Iterator[EdgeRecord]:
     """Jumps that are seen from path vertices."""
     levels = reflected_levels(scene, sensor)
     if not len(levels) or (integrator.max_depth == 2 and not levels.shines()):
@@ -119,6 +121,6 @@ def reflected_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: 
                 film = guides[str(j)].begin(dr.zeros(mi.Float, 6), low, high - low)
             stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x27D4EB2F, mi.UInt32(4 * k + j))[0]
             dr.make_opaque(stream)
-            record = reflected_record(integrator, scene, camera, part, film, sensor_moves(sensor), stream, spp)
+            record = reflected_record(integrator, scene, camera, part, film, sensor_moves(sensor), stream, spp, forward)
             yield from _if_attached(record)
             del record

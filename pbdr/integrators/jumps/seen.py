@@ -20,6 +20,7 @@ from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmGuide, FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
+from ...scene.instances import cut
 from ...scene.sensors import sensor_moves
 from ..boundary import EdgeRecord
 from ..led_segments import CameraRay, Lead
@@ -171,7 +172,15 @@ class Leading:
 
 
 def seen_record(
-    integrator: Any, scene: Any, camera: Any, levels: Levels, seed: Any, spp: int, count: int, chains: bool = False
+    integrator: Any,
+    scene: Any,
+    camera: Any,
+    levels: Levels,
+    seed: Any,
+    spp: int,
+    count: int,
+    chains: bool = False,
+    forward: bool = False,
 ) -> EdgeRecord:
     """Sample the jumps that one camera sees: two lanes per sample.
 
@@ -179,9 +188,10 @@ def seen_record(
         spp: segments per pixel.
         count: samples.
         chains: sample those behind Dirac lobes.
+        forward: the mode.
     """
     View = ChainView if chains else FilmView
-    traits = SceneTraits(scene, sensor_moves(camera.sensor))
+    traits = SceneTraits(scene, sensor_moves(camera.sensor), forward)
     zero = mi.Float(0)
     with dr.suspend_grad():
         segment, crossing, weight = _search(integrator, scene, camera, levels, seed, spp, chains)
@@ -232,8 +242,9 @@ def seen_record(
         si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
         return dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
 
-    slide = None
+    slide = cuts = None
     if chains and traits.chains_move:
+        cuts = cut(traits.frames, forward)
         leading = Leading(view, root, traits, active)
         dr.eval(leading.line, leading.links)
 
@@ -242,7 +253,7 @@ def seen_record(
 
     with dr.resume_grad():
         speed = speed_along(view.line(root.t, zero, camera.attached() if moves else None, active))
-    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, slide=slide)
+    return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, slide=slide, cuts=cuts)
 
 
 def longest(max_depth: int) -> int:
