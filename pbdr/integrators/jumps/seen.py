@@ -205,6 +205,10 @@ def seen_record(
         slope = dr.hypot(root.along, root.across)
         worth = dr.gather(mi.Float, weight, index) * 2 * dr.abs(root.along) / (slope * pmf * count)
         found = root.found & camera.inside(view.pos(root.t, zero)) & dr.isfinite(worth)
+        if chains:
+            # The segment that comes from the other side is as likely. Where it would begin beside the mirror it is never drawn, and
+            # this one stands for both.
+            worth *= dr.select(view.behind(2 * root.t, zero, found)[2], mi.Float(1), 2)
         dr.eval(root, view.segment, c, worth, slope, found)
 
         lane = dr.arange(mi.UInt32, 2 * count)
