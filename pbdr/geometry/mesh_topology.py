@@ -49,13 +49,10 @@ class MeshTopology:
     def of(cls, meshes: list[Part]) -> MeshTopology:
         columns: dict[str, list] = {k: [] for k in ("corners", "copies", "beside", "flags", "children")}
         split, base, buffers, ends_of, border = False, 0, [], [], []
-        known: dict[int, tuple] = {}  # of meshes that several instances show
         for part in meshes:
             index, mesh = part.index, part.shape
             buffers.append(dr.detach(mesh.faces_buffer()))
-            if id(mesh) not in known:
-                known[id(mesh)] = _edges_of(mesh)
-            positions, table, edges = known[id(mesh)]
+            positions, table, edges = _edges_of(mesh)
             ends = table[edges.face[:, :, None], edges.corner]
             third = table[edges.face, 3 - edges.corner.sum(2)]
             columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
@@ -89,7 +86,7 @@ class MeshTopology:
         return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))
 
 
-@asked_once  # the sets of both boundaries have the same meshes in common
+@asked_once  # several instances, and the sets of both boundaries, have meshes in common
 def _edges_of(mesh: Any) -> tuple[np.ndarray, np.ndarray, MeshEdges]:
     """(positions, faces, edges)."""
     positions = dr.detach(mesh.vertex_positions_buffer()).numpy().reshape(-1, 3)

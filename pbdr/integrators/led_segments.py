@@ -21,6 +21,11 @@ from .path_terms import attach_incident_direction
 LONGEST = 6  # Dirac lobes in a row whose directions are followed
 
 
+def longest(max_depth: int) -> int:
+    """How many of them, at most, a path of ``max_depth`` segments has before it sees something."""
+    return LONGEST if max_depth < 0 else max(0, min(LONGEST, max_depth - 1))
+
+
 @dataclass
 class Link:
     """A vertex that a path has left."""

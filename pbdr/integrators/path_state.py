@@ -13,7 +13,7 @@ from ..bsdfs.rough_plastic import RoughPlastics
 from ..scene.instances import InstanceFrames, all_shapes, parts
 from ..scene.shapes import interpolates_normals, shapes_move, translucent_shapes
 from ..scene.sky import turns
-from .led_segments import LONGEST, Link
+from .led_segments import Link, longest
 from .near_motion import NearMotion
 from .subsurface_step import SubsurfaceStep
 
@@ -156,7 +156,7 @@ class SceneTraits:
         """Number of vertices before the current one that decide how it moves, if something moves."""
         if not self.delta_bsdfs:
             return 2 if max_depth < 0 or max_depth >= 3 else 1
-        return 1 + (LONGEST if max_depth < 0 else max(0, min(LONGEST, max_depth - 1)))
+        return 1 + longest(max_depth)
 
     def most_vertices(self, max_depth: int) -> int:
         """Of a path of ``max_depth`` segments: points where light enters an object have no segment of their own."""

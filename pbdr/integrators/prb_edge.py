@@ -148,7 +148,7 @@ class EdgeIntegrator(PathIntegrator):
         yield from sky_records(self, scene, sensor, seed, spp)
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         turned = SceneTraits(scene).chains_move
-        inner, reflected = sees_jumps(scene, sensor), len(reflected_levels(scene, sensor)) > 0
+        inner, reflected = sees_jumps(self, scene, sensor), len(reflected_levels(scene, sensor)) > 0
         if not (seen or lights or turned or inner or reflected):
             return
         self.require_warm(scene)

@@ -19,7 +19,7 @@ from ..core.errors import InputError, UnsupportedError, near_matches
 from ..core.memo import remembered
 from ..core.recording import recording
 from ..scene.attached import attached, not_finite, others_at_rest, require_finite, require_updated
-from ..scene.instances import all_shapes
+from ..scene.instances import all_shapes, cut
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
 from ..scene.sky import require_renderable
@@ -115,9 +115,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         L, Z = (0, 0) if state_in is None else state_in[:2]
         hit = self.first_hit(scene, ray, active) if first_hit is None else first_hit
         traits = SceneTraits(scene, ray_tangent is not None, mode == dr.ADMode.Forward)
-        frames = traits.frames if mode == dr.ADMode.Backward else None
-        if frames is not None:
-            frames.cut()
+        frames = cut(traits.frames, mode != dr.ADMode.Backward)
         value, valid, L, Z, δray, inner, δA = trace(
             mode,
             scene,

@@ -280,8 +280,7 @@ def beside_outline(
     own = edge.beside(hit)
     before = nearer(edge, ray, hit, 1e-4)
     active = mi.Bool(active)
-    dr.eval(
-        edge, ray, hit, n, r, own, before, active
-    )  # the two sides read each other's numbers: one kernel for all that
+    # The two sides read each other's numbers: one kernel for all that.
+    dr.eval(edge, ray, hit, n, r, own, before, active)
     seen = edge.in_view(partial(blocks, scene), ray, own, before, hit.t, lane, active & ~mi.Bool(aimed))
     return ray, hit, own, (active & aimed) | seen

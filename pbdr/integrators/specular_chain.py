@@ -12,9 +12,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from .led_segments import LONGEST, Link, shifted
-
-__all__ = ["LONGEST", "Chain", "explore", "follow", "links_of"]
+from .led_segments import Link, shifted
 
 LAST = 0.99999994  # the largest number below 1: BSDFs with two Dirac lobes choose the second one
 

@@ -31,8 +31,9 @@ from ..scene.viewpoint import Viewpoint
 from .bend_light import BendLight
 from .boundary import EdgeRecord
 from .indirect import Indirect
+from .led_segments import longest
 from .secondary_edges import beside_outline
-from .specular_chain import LONGEST, Chain, explore, follow, links_of
+from .specular_chain import Chain, explore, follow, links_of
 
 BOX = 1 / 32  # half the side of the box around a result, share of the film side
 DELTA = 0.02  # pixels, step of differences on the film
@@ -91,7 +92,9 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         if ctx.chains_move:
             first, _ = ctx.camera.ray(c.pos, c.ray.time, 0.5 if mi.is_spectral else 0, c.aperture)
             seen = ctx.integrator.first_hit(ctx.scene, first, active)
-            links = links_of(ctx.scene, first, seen, c.lobes, dr.select(active, c.length, 0), _longest(ctx))
+            links = links_of(
+                ctx.scene, first, seen, c.lobes, dr.select(active, c.length, 0), longest(ctx.integrator.max_depth)
+            )
             if ctx.sensor_moves:  # each number of the sensor gets its sum by a kernel of its own
                 dr.eval(edge, c, links, value, active)
     with dr.resume_grad():
@@ -113,12 +116,6 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         lever=mi.Float(1),
         cuts=ctx.cuts,
     )
-
-
-def _longest(ctx: Indirect) -> int:
-    """Largest length of a chain."""
-    depth = ctx.integrator.max_depth
-    return min(LONGEST, (depth if depth >= 0 else 1 << 16) - 1)
 
 
 @dataclass
@@ -239,7 +236,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
     wavelength = rng.next_1d() if mi.is_spectral else 0
     ray, _ = camera.ray(pos, time, wavelength, aperture)
     hit = ctx.integrator.first_hit(ctx.scene, ray, True)
-    chain = explore(ctx.scene, rng, ray, hit, _longest(ctx), True)
+    chain = explore(ctx.scene, rng, ray, hit, longest(ctx.integrator.max_depth), True)
     film = _Film(ctx, chain, aperture, time, wavelength)
     m = film.local(pos, chain.length > 0)
 

@@ -66,9 +66,14 @@ def seen_levels(scene: Any, sensor: Any, chains: bool) -> Levels:
     return moving_levels(scene, lambda level: moves, moves)
 
 
-def sees_jumps(scene: Any, sensor: Any) -> bool:
+def _ways(integrator: Any, scene: Any) -> tuple[bool, ...]:
+    """How a sensor may see a jump: not by way of Dirac lobes, and, where there are any, so."""
+    return (False, True) if SceneTraits(scene).delta_bsdfs and integrator.max_depth != 1 else (False,)
+
+
+def sees_jumps(integrator: Any, scene: Any, sensor: Any) -> bool:
     """Whether ``sensor`` sees jumps that move."""
-    return any(len(seen_levels(scene, sensor, chains)) for chains in (False, True))
+    return any(len(seen_levels(scene, sensor, chains)) for chains in _ways(integrator, scene))
 
 
 def reflected_levels(scene: Any, sensor: Any) -> Levels:
@@ -79,8 +84,7 @@ def reflected_levels(scene: Any, sensor: Any) -> Levels:
 
 def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, forward: bool) -> Iterator[EdgeRecord]:
     """Jumps that the cameras of ``sensor`` see, directly and behind Dirac lobes."""
-    behind = SceneTraits(scene).delta_bsdfs and integrator.max_depth != 1
-    levels = {chains: seen_levels(scene, sensor, chains) for chains in ((False, True) if behind else (False,))}
+    levels = {chains: seen_levels(scene, sensor, chains) for chains in _ways(integrator, scene)}
     for k, camera in enumerate(cameras(sensor)):
         for chains, all_levels in levels.items():
             for j, part in enumerate(all_levels.ranks() if len(all_levels) else ()):

@@ -23,9 +23,9 @@ from ...sampling.paired import lane_sampler, paired_sampler
 from ...scene.instances import cut
 from ...scene.sensors import sensor_moves
 from ..boundary import EdgeRecord
-from ..led_segments import CameraRay, Lead
+from ..led_segments import CameraRay, Lead, longest
 from ..path_state import SceneTraits
-from ..specular_chain import LONGEST, explore, follow, links_of
+from ..specular_chain import explore, follow, links_of
 from .levels import Levels
 from .search import Crossing, apart_from_edges, choose, find_crossing, find_root, on_both_sides
 
@@ -143,13 +143,12 @@ class ChainView(FilmView):
 class Leading:
     """What a jump behind a chain owes to all that leads the view there: mirrors, glass and a sensor that move."""
 
-    def __init__(self, view: ChainView, root: Any, traits: SceneTraits, active: Any):
-        s, zero = view.segment, mi.Float(0)
-        self.view, self.root, self.traits, self.active = view, root, traits, active
+    def __init__(self, view: ChainView, root: Any, line: Any, traits: SceneTraits, active: Any):
+        s = view.segment
+        self.view, self.root, self.line, self.traits, self.active = view, root, line, traits, active
         with dr.suspend_grad():
-            first, _ = view.ray(root.t, zero)
+            first, _ = view.ray(root.t, mi.Float(0))
             seen = view.integrator.first_hit(view.scene, first, active)
-            self.line = view.behind(root.t, zero, active)[0]
             length = dr.select(active, s.length, 0)
             self.links = links_of(view.scene, first, seen, s.lobes, length, longest(view.integrator.max_depth))
 
@@ -246,23 +245,20 @@ def seen_record(
         si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
         return dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
 
+    with dr.resume_grad():
+        line = view.line(root.t, zero, camera.attached() if moves else None, active)
     slide = cuts = None
     if chains and traits.chains_move:
         cuts = cut(traits.frames, forward)
-        leading = Leading(view, root, traits, active)
+        leading = Leading(view, root, line, traits, active)
         dr.eval(leading.line, leading.links)
 
         def slide():
             return leading.slide(speed_along)
 
     with dr.resume_grad():
-        speed = speed_along(view.line(root.t, zero, camera.attached() if moves else None, active))
+        speed = speed_along(line)
     return EdgeRecord(pos, value, alpha, ray.wavelengths, active, speed, slide=slide, cuts=cuts)
-
-
-def longest(max_depth: int) -> int:
-    """Largest length of a chain."""
-    return min(LONGEST, max_depth - 1) if max_depth > 0 else LONGEST
 
 
 def _length(levels: Levels) -> float:
