@@ -46,8 +46,8 @@ def shadow_scene(rows):
 class ByLength(EdgeTree):
     """The same tree, blind: every curve in proportion to its length."""
 
-    def _importance(self, query, node, leaf):
-        w = dr.gather(mi.Vector4f, self.weight, node)
+    def _importance(self, query, first, local, leaf):
+        w = dr.gather(mi.Vector4f, self.weight, first + local)
         value = dr.fma(query.statics, w.y + w.w, w.x + w.z)
         return value, value
 

@@ -41,6 +41,7 @@ class ArcTable:
         shape, child, number: UInt32 per piece, of `Part`; ``child`` is its registry number in a group, else 0.
         partner: UInt32 per piece, a rim that lay on it when the table was made, or itself. ``None`` if none did.
         whole: UInt32, rows for a search from changing viewpoints: rims stay cut, of other outlines one row stands for all.
+        counts: number of these rows of each shape.
     """
 
     owner: Any
@@ -53,6 +54,7 @@ class ArcTable:
     whole: Any
     shown: bool
     pieces: int
+    counts: tuple
     partner: Any = None
 
     @classmethod
@@ -69,7 +71,10 @@ class ArcTable:
         owner, kind, shape, child, number, whole = (on_device(mi.UInt32, x.astype(np.uint32)) for x in integers)
         sign, top = (on_device(mi.Float, x.astype(np.float32)) for x in (sign, top))
         shown = any(part.instance is not None for part in shapes)
-        table = cls(owner, kind, sign, top, shape, child, number, whole, shown, len(rows))
+        counts = tuple(
+            sum(ARCS if kind == RIM else 1 for kind, *_ in PIECES[part.shape.class_name()]) for part in shapes
+        )
+        table = cls(owner, kind, sign, top, shape, child, number, whole, shown, len(rows), counts)
         rims = np.nonzero(np.array([r[1] for r in rows]) == RIM)[0]
         if len(rims) > 1:
             arcs = ArcSet(table, shapes)
@@ -89,6 +94,7 @@ class ArcSet:
     def __init__(self, table: ArcTable, shapes: list[Part]):
         self.table, self.shown = table, table.shown
         self.shapes, self._attached = shapes, None
+        self.counts = [(a.index, count) for a, count in zip(shapes, table.counts)]  # shape, number of curves in a search
         with dr.suspend_grad():
             self.o, self.x, self.y, self.z = self._frames(held_columns(self._transforms()))
         dr.eval(self.o, self.x, self.y, self.z)

@@ -5,8 +5,8 @@ a bulge: how far the planes of those faces pass by its centre. An edge is a cont
 lies on different sides of its two planes. A node none of whose planes can pass p has no contour and
 is left out exactly (zero density only where the integrand is zero). The rest is chosen in proportion
 to the expected length of contour / distance², and to a kernel around a direction of interest, such
-as a sample of the BSDF: a heavy-tailed one whose width is that of the lobe. The tree is a complete
-4-ary heap over curves in Morton order; it is refitted on the device, one kernel per level.
+as a sample of the BSDF: a heavy-tailed one whose width is that of the lobe. The tree is a 4-ary
+heap over curves in Morton order; it is refitted on the device, one kernel per level.
 After :cite:`li2018differentiable`; its bounds of planes in Hough space are replaced by cone and bulge.
 """
 
@@ -51,25 +51,57 @@ class Query:
     broad: float = 0.5
 
 
+@dataclass(frozen=True)
+class _Level:
+    """Nodes of one depth, numbered as in a complete tree; moving curves lie below the first ones, resting ones from ``split`` on.
+
+    ``first``: where they are stored; ``gap``: how many numbers before ``split`` have no place; ``size``: number of places.
+    """
+
+    first: int
+    split: int
+    gap: int
+    size: int
+
+    def row(self) -> tuple[int, ...]:
+        return self.first, self.split, self.gap, self.size
+
+
+def _levels(moving: int, resting: int) -> list[_Level]:
+    """From the root to the leaves, for so many curves; families are stored whole."""
+    fans = (FAN, 0) if not resting else (0, FAN) if not moving else (FAN // 2, FAN // 2)  # of the root
+    depth = 1
+    while moving > fans[0] * FAN ** (depth - 1) or resting > fans[1] * FAN ** (depth - 1):
+        depth += 1
+    levels = [_Level(0, 0, 0, FAN)]  # the root is alone, but one kernel refits all levels
+    for level in range(1, depth + 1):
+        split = fans[0] * FAN ** (level - 1)
+        # Places for the children of the nodes above that are in use.
+        a, b = (fan if level == 1 else FAN * -(-n // FAN ** (depth - level + 1)) for fan, n in zip(fans, (moving, resting)))
+        levels.append(_Level(levels[-1].first + levels[-1].size, split, split - a, a + b))
+    return levels
+
+
 class EdgeTree:
     """A hierarchy over boundary curves.
 
     Args:
         bounds: of all curves, near ones near each other.
         moving: Bool, whether a curve belongs to a shape that is attached to the AD graph.
+        leading: number of those.
         shines: Bool, whether it belongs to a light.
         boost: sampling weight of the border of a light, relative to that of other shapes. It counts
             among the creases: light points must not choose the near borders of their own light.
         bends: whether curves that only bend count where they do not belong to lights.
     """
 
-    def __init__(self, bounds: EdgeBounds, moving: Any, shines: Any, boost: float, bends: bool = True):
+    def __init__(self, bounds: EdgeBounds, moving: Any, leading: int, shines: Any, boost: float, bends: bool = True):
         self.count = dr.width(bounds.contour)
-        self.depth = 0
-        while FAN**self.depth < self.count:
-            self.depth += 1
-        first = self._first(self.depth)
-        nodes = first + FAN**self.depth
+        levels = _levels(leading, self.count - leading)
+        self.depth = len(levels) - 1
+        self.levels = dr.concat([dr.opaque(mi.UInt32, x) for level in levels for x in level.row()])
+        nodes, first, leaves = sum(level.size for level in levels), levels[-1].first, levels[-1].size
+        first = dr.opaque(mi.UInt32, first)
         # Sphere; axis and sine of the cone; weights. For refitting: box, angle, share that is a contour.
         self.sphere, self.cone, self.weight, self.low, self.high = (dr.zeros(mi.Float, 4 * nodes) for _ in range(5))
         self.bulge = dr.zeros(mi.Float, nodes)
@@ -84,32 +116,31 @@ class EdgeTree:
         weights = (contour * move, contour * rest, crease * move, crease * rest)
         # Above the leaves, the length that is a contour on average over directions.
         mean = dr.minimum(angle * (4 / dr.pi), 1) + 1e-3
-        # Moving curves fill the leaves from the front, resting ones from the back: few nodes hold both.
-        size = FAN**self.depth
+        # Moving curves have subtrees of their own: resting ones, which matter to receivers that move alone, may be large.
         ones = dr.select(moving, mi.UInt32(1), 0) + dr.zeros(mi.UInt32, self.count)
-        self.leaf = dr.select(moving, dr.cumsum(ones) - 1, size - dr.cumsum(1 - ones))
-        self.curve = dr.zeros(mi.UInt32, size)
-        dr.scatter(self.curve, dr.arange(mi.UInt32, self.count), self.leaf)
-        leaf = self.leaf
+        before, index = dr.cumsum(ones), dr.arange(mi.UInt32, self.count)
+        self.leaf = dr.select(moving, before - 1, index - before + levels[-1].split)
+        leaf = self._slot(self.depth, self.leaf)
+        self.curve = dr.zeros(mi.UInt32, leaves)
+        dr.scatter(self.curve, index, leaf)
         self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, 0, mean)
         # Leaves are tested exactly.
-        self.normals = dr.zeros(mi.Float, 8 * FAN**self.depth)
+        self.normals = dr.zeros(mi.Float, 8 * leaves)
         a, b = bounds.first, bounds.second
         dr.scatter(self.normals, mi.Vector4f(a.x, a.y, a.z, dr.select(bounds.free, 1.0, 0.0)), 2 * leaf)
         dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, FLAT * bounds.edge_on), 2 * leaf + 1)
-        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.normals, self.leaf, self.curve)
+        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.bulge, self.normals, self.leaf, self.curve)
         for level in reversed(range(self.depth)):
-            self._refit(level)
+            self._refit(dr.opaque(mi.UInt32, level), levels[level].size)
+        k = dr.arange(mi.UInt32, 3)
+        # Of all curves: low corner, high corner.
+        self.box = dr.concat([dr.gather(mi.Float, x, k) for x in (self.low, self.high)])
+        del self.low, self.high
 
-    def box(self) -> Any:
-        """Float[6], bounding box of all curves: low corner, high corner."""
-        i = dr.arange(mi.UInt32, 6)
-        low = dr.gather(mi.Float, self.low, dr.select(i < 3, i, 0))
-        return dr.select(i < 3, low, dr.gather(mi.Float, self.high, dr.select(i < 3, 0, i - 3)))
-
-    @staticmethod
-    def _first(level: int) -> int:
-        return (FAN**level - 1) // (FAN - 1)
+    def _slot(self, level: Any, node: Any) -> Any:
+        """Where a node of ``level`` is stored, from the first of that level on."""
+        row = dr.gather(mi.Vector4u, self.levels, level)
+        return dr.select(node >= row.y, node - row.z, node)
 
     def _store(self, node, low, high, axis, angle, weights, bulge, mean=1.0):
         centre = 0.5 * (low + high)
@@ -123,14 +154,21 @@ class EdgeTree:
         dr.scatter(self.high, mi.Vector4f(high.x, high.y, high.z, mean), node)
         dr.scatter(self.bulge, mi.Float(bulge), node)
 
-    def _refit(self, level: int) -> None:
-        node = dr.arange(mi.UInt32, FAN**level) + self._first(level)
+    def _refit(self, level: Any, size: int) -> None:
+        """Bounds of the nodes of a level, ``size`` in number, from those of their children."""
+        here, below = (dr.gather(mi.Vector4u, self.levels, level + k) for k in range(2))
+        slot = dr.arange(mi.UInt32, size)
+        resting = slot >= here.y - here.z
+        node = dr.select(resting, slot + here.z, slot)
+        children = self._slot(level + 1, FAN * node)
+        end = dr.select(resting, below.w, below.y - below.z)
         low, high = mi.Point3f(dr.inf), mi.Point3f(-dr.inf)
         total = [mi.Float(0)] * 4
-        children = []
+        families = []
         for k in range(FAN):
-            child = node * FAN + 1 + k
-            weights = dr.gather(mi.Vector4f, self.weight, child)
+            there = children + k < end
+            child = below.x + dr.select(there, children + k, 0)
+            weights = dr.select(there, dr.gather(mi.Vector4f, self.weight, child), 0)
             a, b = dr.gather(mi.Vector4f, self.low, child), dr.gather(mi.Vector4f, self.high, child)
             some = dr.max(weights) > 0
             low = dr.select(some, dr.minimum(low, mi.Point3f(a.x, a.y, a.z)), low)
@@ -139,36 +177,37 @@ class EdgeTree:
             total = [t + w * m for t, w, m in zip(total, weights, mean)]
             cone = dr.gather(mi.Vector4f, self.cone, child)
             sphere = dr.gather(mi.Vector4f, self.sphere, child)
-            children.append(
+            families.append(
                 (some, mi.Vector3f(cone.x, cone.y, cone.z), a.w, mi.Point3f(sphere.x, sphere.y, sphere.z), cone.w,
                  dr.gather(mi.Float, self.bulge, child))
             )  # fmt: skip
         # Normals count up to their sign: turn all axes to the side of the first.
         axis = mi.Vector3f(0)
-        for some, n, *_ in children:
+        for some, n, *_ in families:
             axis += dr.select(some, dr.select(dr.dot(axis, n) < 0, -n, n), 0)
         long = dr.norm(axis)
         axis = dr.select(long > 1e-3, axis / long, mi.Vector3f(0, 0, 1))
         angle = dr.select(long > 1e-3, mi.Float(0), 0.5 * dr.pi)
-        for some, n, own, *_ in children:
+        for some, n, own, *_ in families:
             apart = dr.safe_acos(dr.abs(dr.dot(axis, n)))
             angle = dr.select(some, dr.maximum(angle, apart + own), angle)
         empty = dr.max(mi.Vector4f(*total)) <= 0
         low, high = (dr.select(empty, mi.Point3f(0), x) for x in (low, high))
         # Planes of the faces, seen from the new centre: n · (x - c) = n · (x - c') + n · (c' - c).
         bulge, centre = mi.Float(0), 0.5 * (low + high)
-        for some, n, _, own_centre, slope, own in children:
+        for some, n, _, own_centre, slope, own in families:
             off = own_centre - centre
             own += dr.abs(dr.dot(n, off)) + dr.minimum(slope, 1) * dr.norm(off)
             bulge = dr.select(some, dr.maximum(bulge, own), bulge)
         bulge = bulge * (1 + SLACK) + 1e-5 * dr.norm(high - low)
-        self._store(node, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total, bulge)
+        self._store(here.x + slot, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total, bulge)
         dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.bulge)
 
     # ---------------------------------------------------------------- importance
 
-    def _importance(self, query: Query, node: Any, leaf: bool) -> tuple[Any, Any]:
-        """Float twice: without and with the kernel around the lobe."""
+    def _importance(self, query: Query, first: Any, slot: Any, leaf: bool) -> tuple[Any, Any]:
+        """Float twice, of a node of the level that begins at ``first``: without and with the kernel around the lobe."""
+        node = first + slot
         sphere = dr.gather(mi.Vector4f, self.sphere, node)
         w = dr.gather(mi.Vector4f, self.weight, node)
         centre, radius = mi.Point3f(sphere.x, sphere.y, sphere.z), sphere.w
@@ -179,8 +218,7 @@ class EdgeTree:
         inv = dr.rsqrt(dr.maximum(d2, 1e-20))
         sin_r = dr.select(finite, dr.minimum(radius * inv, 1), 0)
         if leaf:
-            row = 2 * (node - self._first(self.depth))
-            a, b = (dr.gather(mi.Vector4f, self.normals, row + k) for k in range(2))
+            a, b = (dr.gather(mi.Vector4f, self.normals, 2 * slot + k) for k in range(2))
             edge_on = a.w > 0
             facing = dr.dot(to, mi.Vector3f(a.x, a.y, a.z)) * dr.dot(to, mi.Vector3f(b.x, b.y, b.z))
             edge_on |= facing <= b.w * d2  # with faces that are seen edge-on
@@ -209,10 +247,14 @@ class EdgeTree:
         spread = dr.select(inside, 1, 2 - 2 * cos) + sin_r * sin_r
         return value, value / (spread + query.width2)
 
-    def _children(self, query: Query, node: Any, leaf: bool) -> tuple[list, list]:
+    def _children(self, query: Query, node: Any, level: Any) -> tuple[list, list]:
+        """Importances of the children of node ``node`` of ``level``; ``None`` for the last but one level."""
+        leaf = level is None
+        below = self.depth if leaf else level + 1
+        first, slot = dr.gather(mi.UInt32, self.levels, 4 * below), self._slot(below, FAN * node)
         plain, kernel = [], []
         for k in range(FAN):
-            a, b = self._importance(query, node * FAN + 1 + k, leaf)
+            a, b = self._importance(query, first, slot + k, leaf)
             plain.append(a)
             kernel.append(b)
         return plain, kernel
@@ -230,17 +272,16 @@ class EdgeTree:
         """
         node, level = mi.UInt32(0), mi.UInt32(0)
         plain, kernel, u = mi.Float(1), mi.Float(1), mi.Float(u)
-        if dr.hint(self.depth > 0, mode="scalar"):
-            while level < self.depth - 1:
-                node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, False)
-                level += 1
-            node, u, plain, kernel = self._step(query, node, u, narrow, plain, kernel, True)
-        curve = dr.gather(mi.UInt32, self.curve, node - self._first(self.depth))
+        while level < self.depth - 1:
+            node, u, plain, kernel = self._step(query, node, level, u, narrow, plain, kernel)
+            level += 1
+        node, u, plain, kernel = self._step(query, node, None, u, narrow, plain, kernel)
+        curve = dr.gather(mi.UInt32, self.curve, self._slot(self.depth, node))
         return curve, dr.lerp(kernel, plain, query.broad)
 
-    def _step(self, query, node, u, narrow, plain, kernel, leaf):
+    def _step(self, query, node, level, u, narrow, plain, kernel):
         """Choose one of the children of ``node``."""
-        a, b = self._children(query, node, leaf)
+        a, b = self._children(query, node, level)
         total_a, total_b = a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3]
         x = u * dr.select(narrow, total_b, total_a)
         chosen, below = mi.UInt32(0), mi.Float(0)
@@ -257,7 +298,7 @@ class EdgeTree:
         u = dr.clip((x - below) / dr.select(own > 0, own, 1), 0, 0.99999994)
         plain = plain * dr.select(total_a > 0, weight_a / total_a, 0)
         kernel = kernel * dr.select(total_b > 0, weight_b / total_b, 0)
-        return node * FAN + 1 + chosen, u, plain, kernel
+        return node * FAN + chosen, u, plain, kernel
 
     @dr.syntax
     def pdf(self, query: Query, curve: Any, active: Any = True) -> Any:
@@ -266,19 +307,17 @@ class EdgeTree:
         level, node = mi.UInt32(0), mi.UInt32(0)
         plain, kernel = mi.Float(1), mi.Float(1)
         going = mi.Bool(active)
-        if dr.hint(self.depth > 0, mode="scalar"):
-            while going & (level < self.depth - 1):
-                node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, False)
-                going &= (plain > 0) | (kernel > 0)
-                level += 1
-            node = dr.maximum(node, self._first(self.depth - 1))  # where the way down ended early
-            node, plain, kernel = self._follow(query, node, leaf, level, plain, kernel, True)
+        while going & (level < self.depth - 1):
+            node, plain, kernel = self._follow(query, node, level, leaf, plain, kernel)
+            going &= (plain > 0) | (kernel > 0)
+            level += 1
+        node, plain, kernel = self._follow(query, node, None, leaf, plain, kernel)
         return dr.select(mi.Bool(active) & going, dr.lerp(kernel, plain, query.broad), 0)
 
-    def _follow(self, query, node, target, level, plain, kernel, leaf):
+    def _follow(self, query, node, level, target, plain, kernel):
         """The step toward ``target`` and the probability of choosing it."""
-        a, b = self._children(query, node, leaf)
-        chosen = (target >> (2 * (self.depth - 1 - level))) & (FAN - 1)
+        a, b = self._children(query, node, level)
+        chosen = (target if level is None else target >> (2 * (self.depth - 1 - level))) & (FAN - 1)
         weight_a, weight_b = mi.Float(a[0]), mi.Float(b[0])
         for k in range(1, FAN):
             weight_a = dr.select(chosen == k, a[k], weight_a)
@@ -286,4 +325,4 @@ class EdgeTree:
         total_a, total_b = a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3]
         plain = plain * dr.select(total_a > 0, weight_a / total_a, 0)
         kernel = kernel * dr.select(total_b > 0, weight_b / total_b, 0)
-        return node * FAN + 1 + chosen, plain, kernel
+        return node * FAN + chosen, plain, kernel

@@ -30,6 +30,7 @@ class MeshTopology:
         copies: 2 UInt32 per edge, end points as the second face has them.
         faces_beside: 2 UInt32 per edge, within the mesh.
         flags: UInt32 per edge: shape · 8 + flat-shaded · 4 + always a discontinuity · 2 + open · 1.
+        counts: number of edges of each mesh.
         children: 2 UInt32 per edge, of a mesh in a group its registry number and its number in the group; else 0.
             ``None`` without instances.
         partners: 3 UInt32 per edge, open ones that coincided with it when the table was made, or itself. ``None`` if none did.
@@ -41,7 +42,7 @@ class MeshTopology:
     faces_beside: Any
     flags: Any
     split: bool
-    count: int
+    counts: tuple
     children: Any = None
     partners: Any = None
 
@@ -54,9 +55,9 @@ class MeshTopology:
             buffers.append(dr.detach(mesh.faces_buffer()))
             positions, table, edges = _edges_of(mesh)
             ends = table[edges.face[:, :, None], edges.corner]
-            third = table[edges.face, 3 - edges.corner.sum(2)]
-            columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + base)
-            columns["copies"].append(ends[:, 1] + base)
+            third = table[edges.face, 3 - edges.corner[:, :, 0] - edges.corner[:, :, 1]]
+            columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + np.uint32(base))
+            columns["copies"].append(ends[:, 1] + np.uint32(base))
             open_edges = edges.face[:, 0] == edges.face[:, 1]
             ends_of.append(_in_world(part, positions)[ends[open_edges, 0]])
             border.append(open_edges)
@@ -66,21 +67,26 @@ class MeshTopology:
             every = has_face_attributes(mesh) or jumps_between_faces(mesh)
             always = edges.always | edges.turned | (edges.split if varies else False) | every
             flat = 0 if mesh.has_vertex_normals() else 4
-            columns["flags"].append(8 * index + flat + 2 * always + edges.always)
+            word = np.uint32(8 * index + flat) + 2 * np.asarray(always, np.uint32) + edges.always
+            columns["flags"].append(np.broadcast_to(word, len(edges)))
             split |= bool(edges.split.any())
             base += len(positions)
             pair = (0, 0) if part.instance is None else (registry_number(mesh), part.number)
-            columns["children"].append(np.tile(np.array(pair, np.uint32), (len(edges), 1)))
+            columns["children"].append(np.broadcast_to(np.array(pair, np.uint32), (len(edges), 2)))
         children = columns.pop("children")
         if all(part.instance is None for part in meshes):
             children = None
         else:
             children = on_device(mi.UInt32, np.concatenate(children))
-        flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32)) for c in columns.values()]
-        count = sum(len(c) for c in columns["flags"])
-        return cls(
-            buffers, *flat_columns, split, count, children, _partners(np.concatenate(ends_of), np.concatenate(border))
-        )
+        flat_columns = [on_device(mi.UInt32, np.concatenate(c).astype(np.uint32, copy=False)) for c in columns.values()]
+        counts = tuple(len(c) for c in columns["flags"])
+        found = _partners(np.concatenate(ends_of), np.concatenate(border))
+        return cls(buffers, *flat_columns, split, counts, children, found)
+
+    @property
+    def count(self) -> int:
+        """Number of edges."""
+        return sum(self.counts)
 
     def matches(self, meshes: list[Part]) -> bool:
         return all(same(f, dr.detach(m.shape.faces_buffer())) for f, m in zip(self.faces, meshes))

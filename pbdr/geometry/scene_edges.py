@@ -46,7 +46,9 @@ class SceneEdges:
         self.straight = 0
         parts: list[EdgeBounds] = []
         shapes: list[Any] = []
+        counts: list[tuple[int, int]] = []
         for edges in edge_sets(scene, cache, statics):
+            counts += edges.counts
             if isinstance(edges, SegmentSet):
                 self.segments, self.straight = edges, len(edges)
                 parts.append(edges.bounds())
@@ -65,7 +67,8 @@ class SceneEdges:
         shines = [s.is_emitter() for s in scene.shapes()]
         shape = join(shapes)
         self.count = dr.width(shape)
-        self.tree = EdgeTree(bounds, flag_of(moving, shape), flag_of(shines, shape), LIGHT, bends)
+        leading = sum(count for index, count in counts if moving[index])
+        self.tree = EdgeTree(bounds, flag_of(moving, shape), leading, flag_of(shines, shape), LIGHT, bends)
 
     def __len__(self) -> int:
         return self.count

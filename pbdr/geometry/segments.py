@@ -37,6 +37,7 @@ class SegmentSet:
 
     def __init__(self, topology: MeshTopology, meshes: list[Part]):
         self.topology = topology
+        self.counts = [(m.index, count) for m, count in zip(meshes, topology.counts)]  # shape, number of curves
         with dr.resume_grad():
             self.positions = join([_positions(m) for m in meshes])
         self._held = dr.detach(self.positions)

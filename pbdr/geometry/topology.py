@@ -48,7 +48,8 @@ def weld(positions: np.ndarray) -> np.ndarray:
     p = np.ascontiguousarray(positions, np.float32) + np.float32(0)  # -0 becomes 0
     order = np.lexsort((p[:, 2], p[:, 1], p[:, 0]))
     new = np.zeros(len(p), np.int64)
-    new[1:] = (p[order[1:]] != p[order[:-1]]).any(1)
+    x, y, z = p[order].T
+    new[1:] = (x[1:] != x[:-1]) | (y[1:] != y[:-1]) | (z[1:] != z[:-1])
     ids = np.empty(len(p), np.int64)
     ids[order] = np.cumsum(new)
     return ids
@@ -111,15 +112,15 @@ def mesh_edges(positions: np.ndarray, faces: np.ndarray) -> MeshEdges:
     if joined is not ids:
         h = _HalfEdges.of(joined[faces])
     rows = np.stack([h.head, np.where(h.count > 1, h.head + 1, h.head)], 1)
-    face = h.face[rows]
-    corner = np.stack([h.first[rows], h.second[rows]], 2)
+    face = h.face[rows].astype(np.uint32)
+    corner = np.stack([h.first[rows], h.second[rows]], 2).astype(np.uint32)
     vertex = faces[face[:, :, None], corner]
-    split = (vertex[:, 0] != vertex[:, 1]).any(1)
+    split = (vertex[:, 0, 0] != vertex[:, 1, 0]) | (vertex[:, 0, 1] != vertex[:, 1, 1])
     turned = (h.count == 2) & (h.swap[rows[:, 0]] == h.swap[rows[:, 1]])
-    near = _along_a_curve(positions[vertex[:, 0]].mean(1))
+    near = _along_a_curve(0.5 * (positions[vertex[:, 0, 0]] + positions[vertex[:, 0, 1]]))
     return MeshEdges(
-        face.astype(np.uint32)[near],
-        corner.astype(np.uint32)[near],
+        face[near],
+        corner[near],
         (h.count != 2)[near],
         split[near],
         turned[near],

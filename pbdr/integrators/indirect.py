@@ -87,7 +87,7 @@ class Indirect:
             if name not in guides:
                 guides[name] = FilmGuide.over([n + border for n in camera.size])
         with dr.suspend_grad():
-            return {n: g.begin(self.edges.tree.box(), low, high - low) for n, g in guides.items()}
+            return {n: g.begin(self.edges.tree.box, low, high - low) for n, g in guides.items()}
 
     # ---------------------------------------------------------------- receivers
 

@@ -50,7 +50,7 @@ def points():
 
 
 def test_every_curve_has_a_leaf_of_its_own(edges):
-    leaves = np.array(edges.tree.leaf)
+    leaves = np.array(edges.tree._slot(edges.tree.depth, edges.tree.leaf))
     assert len(set(leaves)) == len(edges)
     curves = np.array(edges.tree.curve)[leaves]
     np.testing.assert_array_equal(curves, np.arange(len(edges)))
