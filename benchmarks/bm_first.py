@@ -49,7 +49,10 @@ def scene_of(name, integrator):
     count = 192 if name == "spheres" else 239
     for k in range(count):
         to_world = T().translate([float(x) for x in rng.uniform((-3, -2, -3), (3, 2, 3))]).scale(0.15)
-        bsdf = {"type": "diffuse", "reflectance": {"type": "rgb", "value": [float(x) for x in rng.uniform(0.2, 0.8, 3)]}}
+        bsdf = {
+            "type": "diffuse",
+            "reflectance": {"type": "rgb", "value": [float(x) for x in rng.uniform(0.2, 0.8, 3)]},
+        }
         scene[f"s{k}"] = {"type": kinds[k % len(kinds)], "to_world": to_world, "bsdf": bsdf}
     if name == "spheres":
         return mi.load_dict(scene), [f"s{k}.to_world" for k in range(count)]

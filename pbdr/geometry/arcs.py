@@ -94,7 +94,9 @@ class ArcSet:
     def __init__(self, table: ArcTable, shapes: list[Part]):
         self.table, self.shown = table, table.shown
         self.shapes, self._attached = shapes, None
-        self.counts = [(a.index, count) for a, count in zip(shapes, table.counts)]  # shape, number of curves in a search
+        self.counts = [
+            (a.index, count) for a, count in zip(shapes, table.counts)
+        ]  # shape, number of curves in a search
         with dr.suspend_grad():
             self.o, self.x, self.y, self.z = self._frames(held_columns(self._transforms()))
         dr.eval(self.o, self.x, self.y, self.z)
@@ -107,6 +109,7 @@ class ArcSet:
 
     def _frames(self, found: Any) -> tuple[Any, ...]:
         """(o, x, y, z) of each piece."""
+        dr.eval(found)  # as one kernel, where each component gathered would be one
         x, y, z, o = (dr.gather(mi.Vector3f, v, self.table.owner) for v in found)
         return o + z * self.table.top, x, y, z
 

@@ -77,9 +77,27 @@ def _levels(moving: int, resting: int) -> list[_Level]:
     for level in range(1, depth + 1):
         split = fans[0] * FAN ** (level - 1)
         # Places for the children of the nodes above that are in use.
-        a, b = (fan if level == 1 else FAN * -(-n // FAN ** (depth - level + 1)) for fan, n in zip(fans, (moving, resting)))
+        a, b = (
+            fan if level == 1 else FAN * -(-n // FAN ** (depth - level + 1)) for fan, n in zip(fans, (moving, resting))
+        )
         levels.append(_Level(levels[-1].first + levels[-1].size, split, split - a, a + b))
     return levels
+
+
+@dataclass
+class _Nodes:
+    """The nodes of one level, packets of four numbers each.
+
+    ``sphere``: centre, radius; ``cone``: axis, sine of its angle; ``weight``; ``bulge``, one number. For the level above: ``low``,
+    ``high``: box, with the angle of the cone and the share of the curves that is a contour.
+    """
+
+    sphere: Any
+    cone: Any
+    weight: Any
+    bulge: Any
+    low: Any
+    high: Any
 
 
 class EdgeTree:
@@ -100,11 +118,7 @@ class EdgeTree:
         levels = _levels(leading, self.count - leading)
         self.depth = len(levels) - 1
         self.levels = dr.concat([dr.opaque(mi.UInt32, x) for level in levels for x in level.row()])
-        nodes, first, leaves = sum(level.size for level in levels), levels[-1].first, levels[-1].size
-        first = dr.opaque(mi.UInt32, first)
-        # Sphere; axis and sine of the cone; weights. For refitting: box, angle, share that is a contour.
-        self.sphere, self.cone, self.weight, self.low, self.high = (dr.zeros(mi.Float, 4 * nodes) for _ in range(5))
-        self.bulge = dr.zeros(mi.Float, nodes)
+        leaves = levels[-1].size
         axis = bounds.first + bounds.second
         folded = bounds.free | (dr.squared_norm(axis) < 1e-6)
         axis = dr.select(folded, mi.Vector3f(0, 0, 1), dr.normalize(axis))
@@ -123,39 +137,52 @@ class EdgeTree:
         leaf = self._slot(self.depth, self.leaf)
         self.curve = dr.zeros(mi.UInt32, leaves)
         dr.scatter(self.curve, index, leaf)
-        self._store(first + leaf, bounds.low, bounds.high, axis, angle, weights, 0, mean)
+        size = levels[-1].first + leaves
+        self.sphere, self.cone, self.weight, self.bulge = (dr.zeros(mi.Float, n * size) for n in (4, 4, 4, 1))
+        first = dr.opaque(mi.UInt32, levels[-1].first)
+        nodes = self._store(first, leaves, leaf, bounds.low, bounds.high, axis, angle, weights, mi.Float(0), mean)
+        dr.make_opaque(nodes.bulge)  # zeros that are known would take a kernel of their own
         # Leaves are tested exactly.
         self.normals = dr.zeros(mi.Float, 8 * leaves)
         a, b = bounds.first, bounds.second
         dr.scatter(self.normals, mi.Vector4f(a.x, a.y, a.z, dr.select(bounds.free, 1.0, 0.0)), 2 * leaf)
         dr.scatter(self.normals, mi.Vector4f(b.x, b.y, b.z, FLAT * bounds.edge_on), 2 * leaf + 1)
-        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.bulge, self.normals, self.leaf, self.curve)
+        dr.eval(self.normals, self.leaf, self.curve)
         for level in reversed(range(self.depth)):
-            self._refit(dr.opaque(mi.UInt32, level), levels[level].size)
+            nodes = self._parents(dr.opaque(mi.UInt32, level), levels[level].size, nodes)
         k = dr.arange(mi.UInt32, 3)
         # Of all curves: low corner, high corner.
-        self.box = dr.concat([dr.gather(mi.Float, x, k) for x in (self.low, self.high)])
-        del self.low, self.high
+        self.box = dr.concat([dr.gather(mi.Float, x, k) for x in (nodes.low, nodes.high)])
+
+    def _store(self, first, size, slot, low, high, axis, angle, weights, bulge, mean=1.0) -> _Nodes:
+        """Keep the nodes of a level that begins at ``first``. What is returned is read for the next one: writing to arrays that
+        are read at the same time would copy them."""
+        centre = 0.5 * (low + high)
+        radius = 0.5 * dr.norm(high - low)
+        slope = dr.select(angle >= 0.5 * dr.pi, 2, dr.sin(angle))
+        values = {
+            "sphere": mi.Vector4f(centre.x, centre.y, centre.z, radius),
+            "cone": mi.Vector4f(axis.x, axis.y, axis.z, slope),
+            "weight": mi.Vector4f(*weights),
+            "bulge": bulge,
+            "low": mi.Vector4f(low.x, low.y, low.z, angle),
+            "high": mi.Vector4f(high.x, high.y, high.z, mean),
+        }
+        nodes = _Nodes(**{k: dr.zeros(mi.Float, (1 if k == "bulge" else 4) * size) for k in values})
+        for name, value in values.items():
+            dr.scatter(getattr(nodes, name), value, slot)
+            if name not in ("low", "high"):
+                dr.scatter(getattr(self, name), value, first + slot)
+        dr.eval(nodes, self.sphere, self.cone, self.weight, self.bulge)  # by one kernel
+        return nodes
 
     def _slot(self, level: Any, node: Any) -> Any:
         """Where a node of ``level`` is stored, from the first of that level on."""
         row = dr.gather(mi.Vector4u, self.levels, level)
         return dr.select(node >= row.y, node - row.z, node)
 
-    def _store(self, node, low, high, axis, angle, weights, bulge, mean=1.0):
-        centre = 0.5 * (low + high)
-        radius = 0.5 * dr.norm(high - low)
-        slope = dr.select(angle >= 0.5 * dr.pi, 2, dr.sin(angle))
-        # Packets of four: one kernel writes them all.
-        dr.scatter(self.sphere, mi.Vector4f(centre.x, centre.y, centre.z, radius), node)
-        dr.scatter(self.cone, mi.Vector4f(axis.x, axis.y, axis.z, slope), node)
-        dr.scatter(self.weight, mi.Vector4f(*weights), node)
-        dr.scatter(self.low, mi.Vector4f(low.x, low.y, low.z, angle), node)
-        dr.scatter(self.high, mi.Vector4f(high.x, high.y, high.z, mean), node)
-        dr.scatter(self.bulge, mi.Float(bulge), node)
-
-    def _refit(self, level: Any, size: int) -> None:
-        """Bounds of the nodes of a level, ``size`` in number, from those of their children."""
+    def _parents(self, level: Any, size: int, nodes: _Nodes) -> _Nodes:
+        """Bounds of the nodes of a level, ``size`` in number, from those of their children ``nodes``."""
         here, below = (dr.gather(mi.Vector4u, self.levels, level + k) for k in range(2))
         slot = dr.arange(mi.UInt32, size)
         resting = slot >= here.y - here.z
@@ -167,19 +194,19 @@ class EdgeTree:
         families = []
         for k in range(FAN):
             there = children + k < end
-            child = below.x + dr.select(there, children + k, 0)
-            weights = dr.select(there, dr.gather(mi.Vector4f, self.weight, child), 0)
-            a, b = dr.gather(mi.Vector4f, self.low, child), dr.gather(mi.Vector4f, self.high, child)
+            child = dr.select(there, children + k, 0)
+            weights = dr.select(there, dr.gather(mi.Vector4f, nodes.weight, child), 0)
+            a, b = dr.gather(mi.Vector4f, nodes.low, child), dr.gather(mi.Vector4f, nodes.high, child)
             some = dr.max(weights) > 0
             low = dr.select(some, dr.minimum(low, mi.Point3f(a.x, a.y, a.z)), low)
             high = dr.select(some, dr.maximum(high, mi.Point3f(b.x, b.y, b.z)), high)
             mean = (b.w, b.w, 1, 1)
             total = [t + w * m for t, w, m in zip(total, weights, mean)]
-            cone = dr.gather(mi.Vector4f, self.cone, child)
-            sphere = dr.gather(mi.Vector4f, self.sphere, child)
+            cone = dr.gather(mi.Vector4f, nodes.cone, child)
+            sphere = dr.gather(mi.Vector4f, nodes.sphere, child)
             families.append(
                 (some, mi.Vector3f(cone.x, cone.y, cone.z), a.w, mi.Point3f(sphere.x, sphere.y, sphere.z), cone.w,
-                 dr.gather(mi.Float, self.bulge, child))
+                 dr.gather(mi.Float, nodes.bulge, child))
             )  # fmt: skip
         # Normals count up to their sign: turn all axes to the side of the first.
         axis = mi.Vector3f(0)
@@ -200,8 +227,7 @@ class EdgeTree:
             own += dr.abs(dr.dot(n, off)) + dr.minimum(slope, 1) * dr.norm(off)
             bulge = dr.select(some, dr.maximum(bulge, own), bulge)
         bulge = bulge * (1 + SLACK) + 1e-5 * dr.norm(high - low)
-        self._store(here.x + slot, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total, bulge)
-        dr.eval(self.sphere, self.cone, self.weight, self.low, self.high, self.bulge)
+        return self._store(here.x, size, slot, low, high, axis, dr.minimum(angle, 0.5 * dr.pi), total, bulge)
 
     # ---------------------------------------------------------------- importance
 
