@@ -117,6 +117,7 @@ class EdgeTree:
         self.count = dr.width(bounds.contour)
         levels = _levels(leading, self.count - leading)
         self.depth = len(levels) - 1
+        self.sizes = [level.size for level in levels]
         self.levels = dr.concat([dr.opaque(mi.UInt32, x) for level in levels for x in level.row()])
         leaves = levels[-1].size
         axis = bounds.first + bounds.second
@@ -153,6 +154,11 @@ class EdgeTree:
         k = dr.arange(mi.UInt32, 3)
         # Of all curves: low corner, high corner.
         self.box = dr.concat([dr.gather(mi.Float, x, k) for x in (nodes.low, nodes.high)])
+
+    def _node(self, level: Any, slot: Any) -> Any:
+        """Inverse of `_slot`."""
+        row = dr.gather(mi.Vector4u, self.levels, level)
+        return dr.select(slot >= row.y - row.z, slot + row.z, slot)
 
     def _store(self, first, size, slot, low, high, axis, angle, weights, bulge, mean=1.0) -> _Nodes:
         """Keep the nodes of a level that begins at ``first``. What is returned is read for the next one: writing to arrays that
@@ -305,6 +311,61 @@ class EdgeTree:
         curve = dr.gather(mi.UInt32, self.curve, self._slot(self.depth, node))
         return curve, dr.lerp(kernel, plain, query.broad)
 
+    def groups(self, most: int) -> tuple[int, int]:
+        """(level, number of nodes) of the finest grouping of the curves into at most so many nodes above the leaves; level 0: none."""
+        level = max(k for k in range(self.depth) if k == 0 or self.sizes[k] <= most)
+        return level, self.sizes[level]
+
+    @dr.syntax
+    def sample_guided(self, query: Query, u: Any, choice: Any) -> tuple[Any, Any, Any, Any]:
+        """`sample` without a kernel, whose first part follows an `EdgeChoice`: (curve, its probability, group, its probability)."""
+        aimed = u < choice.aimed
+        slot, _, rest = choice.distribution.sample(u / dr.maximum(choice.aimed, 1e-6))
+        u = dr.select(aimed, 0, (u - choice.aimed) / (1 - choice.aimed))
+        wide = mi.Bool(False)
+        # The group, and with which probability the tree alone would choose it.
+        node, level, known, kernel = mi.UInt32(0), mi.UInt32(0), mi.Float(1), mi.Float(1)
+        going, target = mi.Bool(aimed), self._node(choice.level, slot)
+        while going & (level < choice.level):
+            node, known, kernel = self._follow(query, node, level, target, known, kernel, choice.level)
+            level += 1
+        node, level, plain, kernel, going = mi.UInt32(0), mi.UInt32(0), mi.Float(1), mi.Float(1), ~aimed
+        while going & (level < choice.level):
+            node, u, plain, kernel = self._step(query, node, level, u, wide, plain, kernel)
+            level += 1
+        node, u = dr.select(aimed, target, node), dr.select(aimed, rest, u)
+        group, known = self._slot(choice.level, node), dr.select(aimed, known, plain)
+        chosen = self._mixed(known, group, choice)
+        level, plain, kernel = mi.UInt32(choice.level), mi.Float(1), mi.Float(1)
+        while level < self.depth - 1:
+            node, u, plain, kernel = self._step(query, node, level, u, wide, plain, kernel)
+            level += 1
+        node, u, plain, kernel = self._step(query, node, None, u, wide, plain, kernel)
+        curve = dr.gather(mi.UInt32, self.curve, self._slot(self.depth, node))
+        return curve, plain * chosen, group, chosen
+
+    @staticmethod
+    def _mixed(known: Any, group: Any, choice: Any) -> Any:
+        """Probability of a group that the tree chooses with the probability ``known``."""
+        return dr.lerp(known, dr.gather(mi.Float, choice.weights, group), choice.aimed)
+
+    @dr.syntax
+    def pdf_guided(self, query: Query, curve: Any, choice: Any, active: Any = True) -> Any:
+        """Probability with which `sample_guided` returns ``curve``."""
+        leaf = dr.gather(mi.UInt32, self.leaf, curve, active)
+        level, node = mi.UInt32(0), mi.UInt32(0)
+        plain, kernel, chosen = mi.Float(1), mi.Float(1), mi.Float(0)
+        going = mi.Bool(active)
+        while going & (level < self.depth - 1):
+            node, plain, kernel = self._follow(query, node, level, leaf, plain, kernel, self.depth)
+            going &= plain > 0
+            level += 1
+            if level == choice.level:
+                chosen = self._mixed(plain, self._slot(choice.level, node), choice)
+                plain = mi.Float(1)
+        node, plain, kernel = self._follow(query, node, None, leaf, plain, kernel, self.depth)
+        return dr.select(mi.Bool(active) & going, plain * chosen, 0)
+
     def _step(self, query, node, level, u, narrow, plain, kernel):
         """Choose one of the children of ``node``."""
         a, b = self._children(query, node, level)
@@ -334,16 +395,16 @@ class EdgeTree:
         plain, kernel = mi.Float(1), mi.Float(1)
         going = mi.Bool(active)
         while going & (level < self.depth - 1):
-            node, plain, kernel = self._follow(query, node, level, leaf, plain, kernel)
+            node, plain, kernel = self._follow(query, node, level, leaf, plain, kernel, self.depth)
             going &= (plain > 0) | (kernel > 0)
             level += 1
-        node, plain, kernel = self._follow(query, node, None, leaf, plain, kernel)
+        node, plain, kernel = self._follow(query, node, None, leaf, plain, kernel, self.depth)
         return dr.select(mi.Bool(active) & going, dr.lerp(kernel, plain, query.broad), 0)
 
-    def _follow(self, query, node, level, target, plain, kernel):
-        """The step toward ``target`` and the probability of choosing it."""
+    def _follow(self, query, node, level, target, plain, kernel, depth):
+        """The step toward the node ``target`` of the level ``depth``, and the probability of choosing it."""
         a, b = self._children(query, node, level)
-        chosen = (target if level is None else target >> (2 * (self.depth - 1 - level))) & (FAN - 1)
+        chosen = (target if level is None else target >> (2 * (depth - 1 - level))) & (FAN - 1)
         weight_a, weight_b = mi.Float(a[0]), mi.Float(b[0])
         for k in range(1, FAN):
             weight_a = dr.select(chosen == k, a[k], weight_a)

@@ -21,6 +21,7 @@ import mitsuba as mi
 
 from ..geometry.edge_tree import Query
 from ..geometry.scene_edges import SceneEdges
+from ..sampling.edge_guide import CELLS, EdgeGuide
 from ..sampling.film_guide import FilmGuide, FilmSampler
 from ..sampling.paired import both_sides
 from ..scene.instances import cut, is_instance, moves
@@ -69,7 +70,7 @@ class Indirect:
         self.finest = steepest(scene) if self.smooth else mi.Float(0)
         traits = SceneTraits(scene, sensor_moves, forward)
         self.frames = traits.frames
-        self.cuts = cut(traits.frames, forward)
+        self.cuts, self.forward = cut(traits.frames, forward), forward
         self.near = traits.near_motion(depth)
         self.chains_move = traits.chains_move and traits.subsurface is None
         self.chains = traits.delta_bsdfs and (bool(self.moving) or self.chains_move)
@@ -78,16 +79,23 @@ class Indirect:
         self.sliding = sliding
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)
+        self.choice = self.film["shadows"]
 
     def _film(self, guides: dict[str, FilmGuide]) -> dict[str, FilmSampler]:
         """Where camera-side samples start in this render, by what ``guides`` (filled on demand) know."""
         camera, border = self.camera, 2 * self.camera.border
         low, high = camera.window()
-        for name in ("rough", "chain") if self.chains else ("rough",):
+        names = ("rough", "chain") if self.chains else ("rough",)
+        for name in names:
             if name not in guides:
                 guides[name] = FilmGuide.over([n + border for n in camera.size])
         with dr.suspend_grad():
-            return {n: g.begin(self.edges.tree.box, low, high - low) for n, g in guides.items()}
+            samplers = {n: guides[n].begin(self.edges.tree.box, low, high - low) for n in names}
+            level, groups = self.edges.tree.groups(CELLS)
+            known = guides.get("shadows")
+            if known is None or dr.width(known.moment) != groups:
+                known = guides["shadows"] = EdgeGuide.of(groups)
+            return {**samplers, "shadows": known.begin(level) if level > 0 else None}
 
     # ---------------------------------------------------------------- receivers
 
@@ -179,6 +187,13 @@ class Indirect:
         statics = STATIC if few else 1.0
         return Query(view=view, statics=mi.Float(statics), creases=point_like)
 
+    def outline_from_light(self, view: Viewpoint, point_like: Any, u: Any) -> tuple[Any, Any, Any, Any]:
+        """An outline seen from a light: (curve, its probability, its group, the probability of that)."""
+        query = self.light_query(view, point_like)
+        if self.choice is None:
+            return (*self.edges.tree.sample(query, u, False), mi.UInt32(0), mi.Float(1))
+        return self.edges.tree.sample_guided(query, u, self.choice)
+
     def light_density(self, leaf: Any, edge: Any, si_y: Any, ω: Any, active: Any) -> Any:
         """Density of emitter-side samples, times their number, per dω ds; 0 if they cannot."""
         emitter = si_y.emitter(self.scene)
@@ -197,7 +212,9 @@ class Indirect:
         pdf = dr.select(infinite, emitter.pdf_direction(it, ds, active & infinite), pdf_y)
         pdf *= self.light_share(emitter, active)
         # Of e, seen from y.
-        pdf *= self.edges.tree.pdf(self.light_query(view), leaf, active & (pdf > 0))
+        query, asked = self.light_query(view), active & (pdf > 0)
+        tree = self.edges.tree
+        pdf *= tree.pdf(query, leaf, asked) if self.choice is None else tree.pdf_guided(query, leaf, self.choice, asked)
         _, length = self.edges.span(leaf)
         t = self.edges.parameter(view, leaf, edge, mi.Float(0))
         across = dr.norm(dr.cross(self.edges.at(view, leaf, t).tangent, ω))

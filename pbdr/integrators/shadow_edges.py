@@ -62,7 +62,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         view = Viewpoint(dr.select(infinite, mi.Point3f(-ds.d), y), ~infinite, grazes=True)
 
         # An outline seen from there.
-        leaf, pmf = edges.tree.sample(ctx.light_query(view, delta), u_edge, True)
+        leaf, pmf, group, chosen = ctx.outline_from_light(view, delta, u_edge)
         start, length = edges.span(leaf)
         edge = edges.at(view, leaf, dr.fma(u_along, length, start))
         ω = dr.select(infinite, ds.d, dr.normalize(y - edge.p))
@@ -136,7 +136,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     # The adjoint takes several kernels: none of them must trace the paths again.
-    dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, sample, emitter, value, active)
+    dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, sample, emitter, value, active, group, chosen)
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
@@ -158,10 +158,15 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         δ = near_slide(change(base) * w, dr.detach(receiver.n), dr.detach(end.first))
         return dr.select(active, dr.dot(n * (dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p))) - 1 / r), δ), 0)
 
+    lever = dr.rcp(dr.maximum(r, 1e-12))
+
+    def learn(worth: Any) -> None:
+        ctx.choice.learn(group, worth if ctx.forward else worth * lever, chosen, ctx.number)
+
     return EdgeRecord(
         pos, dr.select(active, value, 0), mi.Float(0), ray.wavelengths, active, speed,
         slide=slide if ctx.near is not None and ctx.deepest > 0 else None,
-        lever=dr.rcp(dr.maximum(r, 1e-12)), pairs=False, cuts=ctx.cuts,
+        learn=None if ctx.choice is None else learn, lever=lever, pairs=False, cuts=ctx.cuts,
     )  # fmt: skip
 
 
