@@ -316,6 +316,12 @@ class EdgeTree:
         level = max(k for k in range(self.depth) if k == 0 or self.sizes[k] <= most)
         return level, self.sizes[level]
 
+    def in_use(self, level: int) -> Any:
+        """Bool per node of a level: there are curves below it."""
+        slot = dr.arange(mi.UInt32, self.sizes[level])
+        first = dr.gather(mi.UInt32, self.levels, dr.opaque(mi.UInt32, 4 * level))
+        return dr.max(dr.gather(mi.Vector4f, self.weight, first + slot)) > 0
+
     @dr.syntax
     def sample_guided(self, query: Query, u: Any, choice: Any) -> tuple[Any, Any, Any, Any]:
         """`sample` without a kernel, whose first part follows an `EdgeChoice`: (curve, its probability, group, its probability)."""

@@ -92,10 +92,8 @@ class Indirect:
         with dr.suspend_grad():
             samplers = {n: guides[n].begin(self.edges.tree.box, low, high - low) for n in names}
             level, groups = self.edges.tree.groups(CELLS)
-            known = guides.get("shadows")
-            if known is None or dr.width(known.moment) != groups:
-                known = guides["shadows"] = EdgeGuide.of(groups)
-            return {**samplers, "shadows": known.begin(level) if level > 0 else None}
+            known = EdgeGuide.kept(guides, "shadows", groups) if level > 0 else None
+            return {**samplers, "shadows": None if known is None else known.begin(level, self.edges.tree.in_use(level))}
 
     # ---------------------------------------------------------------- receivers
 

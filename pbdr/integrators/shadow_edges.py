@@ -136,7 +136,27 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
 
     # The adjoint takes several kernels: none of them must trace the paths again.
-    dr.eval(edge, receiver, landed, away, end, n, r, y, ω, ray, pos, aperture, skip, sample, emitter, value, active, group, chosen)
+    dr.eval(
+        edge,
+        receiver,
+        landed,
+        away,
+        end,
+        n,
+        r,
+        y,
+        ω,
+        ray,
+        pos,
+        aperture,
+        skip,
+        sample,
+        emitter,
+        value,
+        active,
+        group,
+        chosen,
+    )
     with dr.resume_grad():
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)

@@ -29,7 +29,7 @@ class DeviceDistribution:
         Monotone in ``u``: stratified numbers give stratified indices.
         """
         x = u * self.total
-        index = dr.binary_search(0, self.size - 1, lambda i: dr.gather(mi.Float, self.cdf, i) <= x)
+        index = mi.UInt32(dr.binary_search(0, self.size - 1, lambda i: dr.gather(mi.Float, self.cdf, i) <= x))
         upper = dr.gather(mi.Float, self.cdf, index)
         lower = dr.gather(mi.Float, self.cdf, index - 1, active=index > 0)
         width = upper - lower

@@ -32,17 +32,31 @@ class EdgeGuide:
     learned: ClassVar[tuple[str, ...]] = ("moment", "visits")
 
     @classmethod
+    def kept(cls, guides: dict[str, Any], name: str, groups: int) -> EdgeGuide:
+        """The guide ``name`` among those of a sensor, a new one where the number of groups has changed."""
+        known = guides.get(name)
+        if known is None or dr.width(known.moment) != groups:
+            known = guides[name] = cls.of(groups)
+        return known
+
+    @classmethod
     def of(cls, groups: int) -> EdgeGuide:
         """A guide that knows nothing."""
         arrays = [dr.zeros(mi.Float, groups) for _ in range(2)]
         dr.make_opaque(arrays)
         return cls(*arrays)
 
-    def begin(self, level: int) -> EdgeChoice:
-        """What one render chooses by; the groups are the nodes of a ``level`` of the tree."""
+    def begin(self, level: int, in_use: Any) -> EdgeChoice:
+        """What one render chooses by.
+
+        Args:
+            level: of the tree, whose nodes are the groups.
+            in_use: Bool per group, whether it has any curves.
+        """
         self.moment, self.visits = MEMORY * self.moment, MEMORY * self.visits
         dr.eval(self.moment, self.visits)
         worth = dr.sqrt(_with_neighbours(self.moment) / dr.maximum(_with_neighbours(self.visits), 1))
+        worth = dr.select(in_use, worth, 0)
         total = dr.sum(worth)
         known = total > 0
         return EdgeChoice(self, level, worth * dr.select(known, dr.rcp(total), 0), dr.select(known, AIMED, 0))

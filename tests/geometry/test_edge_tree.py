@@ -8,6 +8,7 @@ from scipy import stats
 
 from pbdr.geometry.edge_tree import Query
 from pbdr.geometry.scene_edges import SceneEdges
+from pbdr.sampling.edge_guide import EdgeGuide
 from pbdr.scene.viewpoint import Viewpoint
 from pbdr.validation.cases import diffuse
 from pbdr.validation.meshes import as_file, knobbly_ball
@@ -85,3 +86,30 @@ def test_samples_have_the_probability_they_say(edges):
         tail = 2 * np.minimum(stats.poisson.cdf(k, mean), stats.poisson.sf(k - 1, mean))
         assert likely.sum() > 3 and tail.min() * likely.sum() > 1e-3
         assert ((k - mean) ** 2 / mean).mean() < 1.5
+
+
+def test_guided_samples_have_the_probability_they_say(edges):
+    """What was learned mixes with what the tree knows; groups without a contour cost nothing but samples."""
+    n, tree = 50000, edges.tree
+    level, groups = tree.groups(64)
+    assert level > 0 and groups <= 64
+    guide = EdgeGuide.of(groups)
+    guide.moment = mi.Float(np.random.default_rng(3).exponential(size=groups).astype(np.float32) ** 4)
+    guide.visits = dr.full(mi.Float, 10, groups)
+    choice = guide.begin(level, tree.in_use(level))
+    for point in points()[:6]:
+        q = Query(view=Viewpoint(mi.Point3f(*map(float, point))), statics=mi.Float(1))
+        curve, pmf, group, chosen = tree.sample_guided(q, (dr.arange(mi.Float, n) + 0.5) / n, choice)
+        found = np.array(pmf) > 0
+        again = tree.pdf_guided(q, curve, choice, pmf > 0)
+        np.testing.assert_allclose(np.array(pmf), np.array(again), rtol=1e-3, atol=1e-9)
+        counts = np.bincount(np.array(curve)[found], minlength=len(edges))
+        pdf = np.array(tree.pdf_guided(q, dr.arange(mi.UInt32, len(edges)), choice))
+        assert pdf.sum() <= 1 + 1e-4
+        np.testing.assert_allclose(counts / n, pdf, atol=3e-3)
+        reached = np.array(tree.pdf(q, dr.arange(mi.UInt32, len(edges)))) > 0
+        np.testing.assert_array_equal(pdf > 0, reached)
+        of_groups = np.zeros(groups)
+        of_groups[np.array(group)] = np.array(chosen)
+        share = np.bincount(np.array(group), minlength=groups) / n
+        np.testing.assert_allclose(share[share > 0], of_groups[share > 0], atol=3e-3)
