@@ -104,7 +104,8 @@ def face_the_viewer(scene: Any, si: Any, active: Any) -> None:
             active &= si.shape != mi.ShapePtr(s)
     wi = si.to_world(si.wi)
     n = si.sh_frame.n
-    side = dr.sign(dr.dot(si.n, wi))
+    # A mirrored mesh winds the other way than its normals point.
+    side = dr.sign(dr.dot(si.n, wi) * dr.dot(si.n, n))
     cos = dr.dot(n, wi)
     wrong = active & (cos * side < 1e-3)
     n = dr.select(wrong, dr.normalize(n + wi * (side * 1e-3 - cos)), n)
