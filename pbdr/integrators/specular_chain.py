@@ -102,6 +102,7 @@ def follow(scene: Any, ray: Any, first_hit: Any, lobes: Any, length: Any, active
         going &= si.is_valid() & mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta) & (bs.pdf > 0)
         s.signature[going] = _sign(s.signature, si, bs)
         s.β[going] = s.β * weight * bs.pdf
+        s.pdf[going] = s.pdf * bs.pdf
         s.null[going] = s.null & mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
         s.length[going] = s.length + 1
         s.ray[going] = si.spawn_ray(si.to_world(bs.wo))

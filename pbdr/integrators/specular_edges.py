@@ -56,6 +56,7 @@ class Sight:
     null: Any  # Bool: no lobe of the chain is another
     aperture: Any
     β: Any  # Spectrum: value of the chain, measure of the curve, over the density
+    α: Any  # Float: the same with the probability of the chain, if its lobes are null lobes, else 0
     leaf: Any
     t: Any
     n: Any  # Vector3f across outline and ray
@@ -74,7 +75,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
         edge = ctx.edges.at(Viewpoint(c.ray.o), c.leaf, c.t)
         ray, hit, _, active = beside_outline(ctx.scene, edge, c.ray, c.n, c.r, sign, lane, mi.Bool(c.found))
-        L, _, _, _ = ctx.integrator.sample(
+        L, valid, _, _ = ctx.integrator.sample(
             dr.ADMode.Primal,
             ctx.scene,
             rng,
@@ -107,7 +108,7 @@ def specular_record(ctx: Indirect, seed: Any) -> EdgeRecord:
     return EdgeRecord(
         pos=c.pos,
         value=dr.select(active, value, 0),
-        alpha=mi.Float(0),
+        alpha=dr.select(active & valid, c.α * sign * edge.share, 0),
         wavelengths=c.ray.wavelengths,
         active=active,
         speed=speed,
@@ -124,6 +125,7 @@ class Local:
 
     ray: Any
     β: Any  # Spectrum: of chain and sensor
+    p: Any  # Float: probability of the chain's lobes
     ox: Any
     oy: Any
     dx: Any
@@ -138,26 +140,26 @@ class _Film:
         self.ctx, self.chain = ctx, chain
         self.more = time, wavelength, aperture
 
-    def at(self, pos: Any, active: Any) -> tuple[Any, Any, Any]:
-        """(ray behind the chain, value of sensor and chain, whether it passes the same surfaces)."""
+    def at(self, pos: Any, active: Any) -> tuple[Any, Any, Any, Any]:
+        """(ray behind the chain, value of sensor and chain, probability of its lobes, whether it passes the same surfaces)."""
         ray, weight = self.ctx.camera.ray(pos, *self.more)
         hit = self.ctx.integrator.first_hit(self.ctx.scene, ray, active)
         moved = follow(self.ctx.scene, ray, hit, self.chain.lobes, self.chain.length, active)
         same = (moved.length == self.chain.length) & (moved.signature == self.chain.signature)
-        return moved.ray, moved.β * weight, mi.Bool(active) & same
+        return moved.ray, moved.β * weight, moved.pdf, mi.Bool(active) & same
 
     @dr.syntax
     def local(self, pos: Any, active: Any) -> Local:
         """Ray and its derivatives; one-sided where a neighbour lies beside the mirror."""
-        m = Local(mi.Ray3f(self.chain.ray), mi.Spectrum(0), *(mi.Vector3f(0) for _ in range(4)), mi.Bool(active))
+        m = Local(mi.Ray3f(self.chain.ray), mi.Spectrum(0), mi.Float(0), *(mi.Vector3f(0) for _ in range(4)), mi.Bool(active))
         sides_x, sides_y = mi.Float(0), mi.Float(0)
         k = mi.UInt32(0)
         while k < 5:
             in_x = k < 3
             step = dr.select(k == 0, 0, dr.select((k & 1) == 0, mi.Float(DELTA), -DELTA))
-            ray, β, same = self.at(pos + dr.select(in_x, mi.Vector2f(step, 0), mi.Vector2f(0, step)), m.exists)
+            ray, β, p, same = self.at(pos + dr.select(in_x, mi.Vector2f(step, 0), mi.Vector2f(0, step)), m.exists)
             first = k == 0
-            m.ray, m.β = dr.select(first, ray, m.ray), dr.select(first, β, m.β)
+            m.ray, m.β, m.p = dr.select(first, ray, m.ray), dr.select(first, β, m.β), dr.select(first, p, m.p)
             m.exists = dr.select(first, same, m.exists)
             x, y = dr.select(same & in_x & ~first, 1 / step, 0), dr.select(same & ~in_x, 1 / step, 0)
             Δo, Δd = ray.o - m.ray.o, ray.d - m.ray.d
@@ -189,7 +191,7 @@ def _solve(film: _Film, edges: Any, m: Local, leaf: Any, t: Any, pos: Any, most:
     going, found = mi.Bool(active), mi.Bool(False)
     k = mi.UInt32(0)
     while going & (k < STEPS):
-        ray, _, same = film.at(at, going)
+        ray, _, _, same = film.at(at, going)
         to = edges.at(Viewpoint(ray.o), leaf, t).p - ray.o
         miss = frame.to_local(ray.d - dr.normalize(to))
         f = mi.Vector2f(miss.x, miss.y)
@@ -293,6 +295,7 @@ def _search(ctx: Indirect, rng: Any, seed: Any) -> Sight:
         null=chain.null,
         aperture=aperture,
         β=end.β * (measure / density),
+        α=dr.select(chain.null, end.p * (measure / density), 0),
         leaf=leaf,
         t=t,
         n=n,

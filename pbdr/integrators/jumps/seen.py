@@ -88,9 +88,9 @@ class FilmView:
     def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
         return hit.compute_surface_interaction(self.ray(t, w)[0], mi.RayFlags.All, active)
 
-    def last(self, t: Any, w: Any, active: Any) -> tuple[Any, Any]:
-        """(the ray that meets what is seen, its weight)."""
-        return self.ray(t, w)
+    def last(self, t: Any, w: Any, active: Any) -> tuple[Any, Any, Any]:
+        """(the ray that meets what is seen, its weight, and that of alpha)."""
+        return *self.ray(t, w), mi.Float(1)
 
     def segments(self, max_depth: int) -> Any:
         """Longest path that begins there, or ``None``."""
@@ -108,25 +108,26 @@ class FilmView:
 class ChainView(FilmView):
     """What is seen behind mirrors, smooth glass and where masks are open."""
 
-    def behind(self, t: Any, w: Any, active: Any) -> tuple[Any, Any, Any]:
-        """(ray behind the chain, value of sensor and chain, whether it passes the same surfaces)."""
+    def behind(self, t: Any, w: Any, active: Any) -> tuple[Any, Any, Any, Any]:
+        """(ray behind the chain, value of sensor and chain, probability of its lobes, whether it passes the same surfaces);
+        both over the probability with which the chain was drawn."""
         s = self.segment
         ray, weight = self.ray(t, w)
         hit = self.integrator.first_hit(self.scene, ray, active)
         moved = follow(self.scene, ray, hit, s.lobes, s.length, active)
         same = (moved.length == s.length) & (moved.signature == s.signature) & (s.length > 0)
-        return moved.ray, moved.β * weight / s.pdf, mi.Bool(active) & same
+        return moved.ray, moved.β * weight / s.pdf, moved.pdf / s.pdf, mi.Bool(active) & same
 
     def hit(self, t: Any, w: Any, active: Any) -> Any:
-        ray, _, same = self.behind(t, w, active)
+        ray, _, _, same = self.behind(t, w, active)
         return self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=same)
 
     def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
         return hit.compute_surface_interaction(self.behind(t, w, active)[0], mi.RayFlags.All, active)
 
-    def last(self, t: Any, w: Any, active: Any) -> tuple[Any, Any]:
-        ray, weight, same = self.behind(t, w, active)
-        return ray, dr.select(same, weight, 0)
+    def last(self, t: Any, w: Any, active: Any) -> tuple[Any, Any, Any]:
+        ray, weight, chance, same = self.behind(t, w, active)
+        return ray, dr.select(same, weight, 0), dr.select(same & self.segment.null, chance, 0)
 
     def segments(self, max_depth: int) -> Any:
         return mi.UInt32(max_depth) - self.segment.length
@@ -207,7 +208,7 @@ def seen_record(
         if chains:
             # The segment that comes from the other side is as likely. Where it would begin beside the mirror it is never drawn, and
             # this one stands for both.
-            worth *= dr.select(view.behind(2 * root.t, zero, found)[2], mi.Float(1), 2)
+            worth *= dr.select(view.behind(2 * root.t, zero, found)[3], mi.Float(1), 2)
         dr.eval(root, view.segment, c, worth, slope, found)
 
         lane = dr.arange(mi.UInt32, 2 * count)
@@ -220,7 +221,7 @@ def seen_record(
         side = -sign * apart / slope
         t, w = root.t + root.along * side, root.across * side
         hit = view.hit(t, w, found)
-        ray, ray_weight = view.last(t, w, found)
+        ray, ray_weight, of_alpha = view.last(t, w, found)
         active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
         active &= apart_from_edges(hit, ray, lane, active)
         L, valid, _, _ = integrator.sample(
@@ -235,7 +236,7 @@ def seen_record(
         )
         factor = sign * worth
         value = dr.select(active, L * ray_weight * factor, 0)
-        alpha = mi.Float(0) if chains else dr.select(active & valid, factor, 0)
+        alpha = dr.select(active & valid, factor * of_alpha, 0)
         pos = view.pos(root.t, zero)
     moves = sensor_moves(camera.sensor)
     if moves:  # each of its numbers gets its sum by a kernel of its own
