@@ -11,15 +11,20 @@ _known: dict | None = None
 
 
 @contextmanager
-def remembered() -> Iterator[None]:
-    """Within, a function that is ``asked_once`` is called once for each object."""
+def remembered(**facts: Any) -> Iterator[None]:
+    """Within, a function that is ``asked_once`` is called once for each object, and `told` knows ``facts``."""
     global _known
     before = _known
-    _known = {} if before is None else before
+    _known = {**({} if before is None else before), **facts}
     try:
         yield
     finally:
         _known = before
+
+
+def told(name: str) -> Any:
+    """A fact about the derivative that is being taken, ``None`` outside of one."""
+    return None if _known is None else _known.get(name)
 
 
 def asked_once(f: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -84,6 +84,15 @@ class ArcTable:
         return table
 
 
+def _to_world(shape: Any) -> Any:
+    """Transform4f of a shape; that of a sphere, which Mitsuba keeps one whatever its ``to_world``, does not stretch or turn it."""
+    to_world = mi.Transform4f(mi.traverse(shape)["to_world"])
+    if shape.class_name() != "Sphere":
+        return to_world
+    radius = dr.norm(to_world @ mi.Vector3f(1, 0, 0))
+    return mi.Transform4f().translate(to_world @ mi.Point3f(0)).scale(radius)
+
+
 class ArcSet:
     """Outlines of spheres, disks and cylinders, cut into short arcs.
 
@@ -103,7 +112,7 @@ class ArcSet:
 
     def _transforms(self) -> list[Any]:
         """To world, of each shape; attached inside `dr.resume_grad`."""
-        inner = [mi.Transform4f(mi.traverse(part.shape)["to_world"]) for part in self.shapes]
+        inner = [_to_world(part.shape) for part in self.shapes]
         outer = [part.to_world() for part in self.shapes]
         return [t if o is None else o @ t for t, o in zip(inner, outer)]
 

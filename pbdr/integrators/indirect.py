@@ -63,6 +63,7 @@ class Indirect:
         self.deepest = min(depth, 1 << 16) - 2
         self.first_share = 1.0 if self.deepest == 0 else 1 - DECAY
         self.lights = len(scene.emitters())
+        self.framed = any(e.class_name() == "Projector" for e in scene.emitters())
         self.moving = [s for s in scene.shapes() if moves(s)]
         self.lights_move = lights_move(scene)
         self.plain_shapes = all(s.is_mesh() or s.class_name() in PLAIN for s in scene.shapes())
@@ -157,7 +158,7 @@ class Indirect:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
 
         Args:
-            material: the receiver's material point, attached (`scene.shapes.follow`).
+            material: a point of the receiver, attached, that stays on its surface.
             line: Ray3f, attached where it moves itself, see `led_segments`.
         """
         o, d = mi.Point3f(line.o), mi.Vector3f(line.d)

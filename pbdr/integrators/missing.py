@@ -129,22 +129,33 @@ def warn_of_projections(integrator: Any, scene: Any) -> None:
     name = plugin_name(integrator)
     for emitter in scene.emitters():
         kind = emitter.class_name()
-        if kind == "Projector":
+        if kind in ("Projector", "SpotLight"):
+            if any(x.class_name() == "Checkerboard" or is_nearest(x) for x in varying_textures(emitter)):
+                what = "projector" if kind == "Projector" else "spot"
+                warn_once(
+                    f"{name}: the texture of {what} '{emitter.id()}' jumps, and the motion of these jumps on what it lights is"
+                    " missing from the derivative. Use a bilinear bitmap."
+                )
+        if kind == "Projector" and not _fades(emitter):
             warn_once(
                 f"{name}: the border of the image of projector '{emitter.id()}' on what it lights is a discontinuity whose motion"
                 " is missing from the derivative. Let the image fade to black at its border."
             )
         elif kind == "SpotLight":
-            if any(x.class_name() == "Checkerboard" or is_nearest(x) for x in varying_textures(emitter)):
-                warn_once(
-                    f"{name}: the texture of spot '{emitter.id()}' jumps, and the motion of these jumps on what it lights is"
-                    " missing from the derivative. Use a bilinear bitmap."
-                )
             if not integrator.capabilities.delta_lights and is_hard(emitter):
                 warn_once(
                     f"{name}: the border of the light of spot '{emitter.id()}' (beam_width = cutoff_angle) is a discontinuity whose"
                     " motion is missing from the derivative. Give it a falloff, or use prb_edge."
                 )
+
+
+def _fades(projector: Any) -> bool:
+    """Are the outermost texels of its image black? Inside of what `dr.freeze` records nothing can be looked at: it was before."""
+    params = mi.traverse(projector)
+    if recording() or "irradiance.data" not in params:
+        return recording()
+    texels = np.array(dr.detach(params["irradiance.data"]))
+    return min(texels.shape[:2]) > 2 and not (texels[[0, -1]].any() or texels[:, [0, -1]].any())
 
 
 def warn_of_overlapping_texels(scene: Any) -> None:

@@ -22,6 +22,7 @@ from ..scene.attached import attached, not_finite, others_at_rest, require_finit
 from ..scene.instances import all_shapes, cut
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
+from ..scene.shapes import spheres_move
 from ..scene.sky import require_renderable
 from ..scene.tangents import ray_tangent, settled
 from .capabilities import check_lone_normals, plugin_name, require_alone, require_known
@@ -197,7 +198,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor, spp)
-        with remembered():
+        with remembered(spheres_move=spheres_move(scene)):
             self._require(scene, sensor, params)
             with others_at_rest(scene, sensor), settled(scene):
                 result = self._forward(scene, sensor, seed, spp)
@@ -234,7 +235,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor, spp)
-        with remembered():
+        with remembered(spheres_move=spheres_move(scene)):
             self._require(scene, sensor, params)
             warn_of_unreadable(params, self.known)
             with others_at_rest(scene, sensor):

@@ -22,6 +22,7 @@ from ..geometry.curve_sampling import curve_proposal
 from ..geometry.rounding import CURVED, above_horizon, apart, extent, nearer, past_a_slit, past_the_rim, transmits
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler, paired_sampler
+from ..scene.instances import interact
 from ..scene.shapes import follow
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
@@ -208,7 +209,10 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
     follows = mi.Float(0) if ctx.near is None else ctx.near.share(hit) * held
     leads = (choice.depth == 0) | choice.links[0].delta if choice.links else mi.Bool(True)
     with dr.resume_grad():
-        material = follow(choice.pi, choice.ray, True, ctx.frames)
+        if before is None:
+            material = interact(ctx.frames, choice.pi, choice.ray, mi.RayFlags.Minimal)
+        else:
+            material = follow(choice.pi, choice.ray, True, ctx.frames)
         line = choice.ray
         if not choice.links:  # else it is part of the slide
             line = ctx.led(choice.pi, line, choice.depth, [], choice.pos, choice.aperture)

@@ -7,7 +7,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
-from ..core.memo import asked_once
+from ..core.memo import asked_once, told
 from .instances import all_shapes, interact, is_attached, is_instance
 
 FEW = 512  # faces of a mesh up to which the black rim of its normals counts
@@ -83,4 +83,18 @@ def follow(pi: Any, ray: Any, active: Any = True, frames: Any = None) -> Any:
     Args:
         frames: `instances.InstanceFrames`, of instances that may move.
     """
-    return interact(frames, pi, ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)
+    si = interact(frames, pi, ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)
+    if told("spheres_move"):
+        # Mitsuba moves the points of a sphere with all of ``to_world``, but the sphere remains one: across itself it moves as
+        # a ray along the normal meets it.
+        ball = mi.Bool(active) & (si.shape.shape_type() == mi.UInt32(int(mi.ShapeType.Sphere)))
+        n = dr.detach(si.n)
+        down = mi.Ray3f(dr.detach(si.p) + n * pi.t, -n, ray.time)
+        met = interact(frames, pi, down, mi.RayFlags.Minimal, ball)
+        si.p = dr.replace_grad(si.p, dr.select(ball, si.p + n * dr.dot(n, met.p - si.p), si.p))
+    return si
+
+
+def spheres_move(scene: Any) -> bool:
+    """Is a sphere attached to the AD graph?"""
+    return any(s.class_name() == "Sphere" and s.parameters_grad_enabled() for s in all_shapes(scene))

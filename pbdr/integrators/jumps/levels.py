@@ -21,10 +21,15 @@ from .cones import cone, is_hard
 from .seams import ROUND, jumps_at_seam
 
 BITMAP = "BitmapTexture"
+PERTURBING = ("BumpMap", "NormalMap")
 CONVEX = ("Sphere", "Disk", "Rectangle")  # shapes of which two visible points are joined by visible points
 GRID = (
     "prb_edge: a gridvolume with filter_type = nearest jumps inside surfaces, and the derivative of what moves across such"
     " a jump is missing. Use filter_type = trilinear."
+)
+NESTED = (
+    "prb_edge: where a bump or normal map inside of another one turns its normal over, shading jumps, and the derivative of"
+    " what moves there is missing. Use one map."
 )
 INSIDE = (
     "prb_edge: textures of a subsurface material that jump (checkerboard, nearest-neighbour bitmaps) are not followed"
@@ -112,16 +117,31 @@ def mapped(texture: Any) -> Callable[[Any], Any]:
     return lambda si: dr.normalize(mi.Vector3f(texture.eval_3(si)) * 2 - 1)
 
 
-def rim(normal: Callable[[Any], Any], two_sided: bool) -> Callable[[Any], list]:
-    """Half the cosine between a normal in the shading frame and the view."""
+def rim(normal: Callable[[Any], Any], two_sided: bool, inward: bool = False) -> Callable[[Any], list]:
+    """Half the cosine between a normal in the shading frame and the view.
+
+    Args:
+        inward: the normal may point into the surface. Mitsuba turns one that looks away from the view around the surface's own,
+            and one that points inward may then still look away: the other value.
+    """
 
     def values(si: Any) -> list:
         wi = mi.Vector3f(si.wi)
         if two_sided:
             wi.z = dr.abs(wi.z)
-        return [0.5 * dr.dot(wi, normal(si))]
+        n = normal(si)
+        found = [0.5 * dr.dot(wi, n)]
+        if inward:
+            turned = 0.5 * dr.dot(wi, mi.Vector3f(-n.x, -n.y, n.z))
+            found.append(dr.select(n.z < 0, turned, 0.25))
+        return found
 
     return values
+
+
+def also(guard: Callable[[Any], list] | None, more: Callable[[Any], list]) -> Callable[[Any], list]:
+    """Both lists."""
+    return more if guard is None else lambda si: [*guard(si), *more(si)]
 
 
 class Levels:
@@ -248,7 +268,7 @@ def _of_shape(shape: Any, coordinates: bool) -> Iterator[tuple[tuple, Callable[[
 
 
 def _of_node(
-    node: Any, two_sided: bool, light: bool, around: bool, coordinates: bool
+    node: Any, two_sided: bool, light: bool, around: bool, coordinates: bool, nested: bool = False
 ) -> Iterator[tuple[tuple, Callable[[], Level]]]:
     """(key, constructor) of the levels in the tree below a BSDF, an emitter or a texture."""
     kind = node.class_name()
@@ -263,8 +283,11 @@ def _of_node(
             yield ("lattice", node.ptr, light, rank), lambda: Level(lattice(node, size, 0), 2, shines=light, rank=rank)
         return
     below = dict(contents(node))
-    if kind in ("BumpMap", "NormalMap"):
-        yield from _of_normals(node, below, two_sided, rank)
+    if kind in PERTURBING:
+        if nested:
+            yield ("nested", node.ptr), lambda: Level(lambda si: [], 0, refused=NESTED)
+        else:
+            yield from _of_normals(node, below, two_sided, rank)
     if kind == "GridVolume" and _is_nearest_grid(node):
         yield ("grid", node.ptr), lambda: Level(lambda si: [], 0, refused=GRID)
     if type(node).__name__ == "Subsurface":
@@ -272,7 +295,8 @@ def _of_node(
             yield ("inside", *key), lambda: Level(lambda si: [], 0, refused=INSIDE)
         return
     for child in below.values():
-        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around, coordinates)
+        within = nested or kind in PERTURBING
+        yield from _of_node(child, two_sided or kind == "TwoSidedBRDF", light, around, coordinates, within)
 
 
 def _of_normals(node: Any, below: dict, two_sided: bool, rank: int) -> Iterator[tuple[tuple, Callable[[], Level]]]:
@@ -290,9 +314,13 @@ def _of_normals(node: Any, below: dict, two_sided: bool, rank: int) -> Iterator[
             guard = lattice(texture, size, 0)
     normal = bumped(texture, mi.traverse(node)["scale"]) if bump else mapped(texture)
     rank = rank if guard is None else 2
+    if bump:
+        count = 1
+    else:
+        count, guard = 2, also(guard, lambda si: [0.5 * normal(si).z])
     yield (
         ("rim", node.ptr, two_sided, rank),
-        lambda: Level(rim(normal, two_sided), 1, sources=(texture,), views=True, guard=guard, rank=rank),
+        lambda: Level(rim(normal, two_sided, not bump), count, sources=(texture,), views=True, guard=guard, rank=rank),
     )
 
 
