@@ -39,15 +39,20 @@ def filter_mass(rfilter: Any) -> tuple[float, list[float]]:
     return _MASSES[key]
 
 
-def coalesces(spp: int, least: int = 4) -> bool:
-    """Whether blocks add up neighbouring samples before they touch memory: on GPUs; CPUs need 2.4 times as long for it."""
+def coalesces(film: Any, spp: int, least: int = 4) -> bool:
+    """Whether blocks add up neighbouring samples before they touch memory: on GPUs; CPUs need 2.4 times as long for it.
+
+    On films narrower than the filter in any case: without it Mitsuba 3.9.1 writes beyond their memory.
+    """
+    if min(film.crop_size()) < math.ceil(2 * film.rfilter().radius()):
+        return True
     return spp >= least and dr.backend_v(mi.Float) == dr.JitBackend.CUDA
 
 
 def splat(film: Any, pos: Any, value: Any, alpha: Any, wavelengths: Any, spp: int) -> None:
     """Add samples of radiance (Spectrum) and alpha to a film, ``spp`` per pixel, one pixel after the other."""
     block = film.create_block()
-    block.set_coalesce(coalesces(spp))
+    block.set_coalesce(coalesces(film, spp))
     mi.ad.integrators.common.ADIntegrator._splat_to_block(
         block, film, pos, value=value, weight=1.0, alpha=alpha, aovs=[], wavelengths=wavelengths
     )
@@ -70,20 +75,26 @@ class Adjoint:
         return dr.gather(mi.Vector4f, self.table, pixel, active)
 
 
-class FilmSide:
-    """Filter footprint, weights and channels of one sensor's film.
-
-    Raises:
-        UnsupportedError: films that do not store RGB (``specfilm``).
+def require_colours(sensor: Any, name: str) -> None:
+    """Raises:
+    UnsupportedError: the film of ``sensor`` does not store RGB (``specfilm``); ``name``: of the integrator.
     """
+    film = sensor.film()
+    if mi.has_flag(film.flags(), mi.FilmFlags.Special):
+        remedy = "Use an hdrfilm, or detach what moves" + (
+            ", or set sppp=0 and sppi=0 (the gradient then lacks visibility)." if name == "prb_edge" else "."
+        )
+        raise UnsupportedError(
+            f"Film of sensor '{sensor.id()}': {name} cannot differentiate visibility on a film of type {film.class_name()}, whose"
+            f" channels it does not know. {remedy}"
+        )
+
+
+class FilmSide:
+    """Filter footprint, weights and channels of one sensor's film, which stores RGB (`require_colours`)."""
 
     def __init__(self, sensor: Any):
         self.film = film = sensor.film()
-        if mi.has_flag(film.flags(), mi.FilmFlags.Special):
-            raise UnsupportedError(
-                f"prb_edge cannot differentiate visibility on film '{film.class_name()}'; use an hdrfilm,"
-                " or set sppp=0."
-            )
         self.rfilter = film.rfilter()
         self.size = [int(n) for n in film.crop_size()]
         self.start = mi.ScalarPoint2i(film.crop_offset())
@@ -134,14 +145,14 @@ class FilmSide:
         for j, n in ((pixel % self.size[0], self.size[0]), (pixel // self.size[0], self.size[1])):
             along = mi.Float(mass)
             if not self.film.sample_border():
-                for k, tail in enumerate(tails):
+                for k, tail in enumerate(tails[:n]):
                     along -= dr.select(j == k, tail, 0) + dr.select(j == n - 1 - k, tail, 0)
             weight *= along
         return weight
 
     def sampled_weight(self, pos: Any, spp: int) -> Any:
         """Σ k over the samples at ``pos``, four times per pixel: packets of four are added twice as fast."""
-        block = mi.ImageBlock(self.size, self.start, 4, self.rfilter, border=False, coalesce=coalesces(spp, 16))
+        block = mi.ImageBlock(self.size, self.start, 4, self.rfilter, border=False, coalesce=coalesces(self.film, spp, 16))
         block.put(pos, [mi.Float(1)] * 4)
         return block.tensor().array
 

@@ -15,7 +15,7 @@ from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE
-from .film import FilmSide
+from .film import require_colours
 from .indirect import Indirect
 from .jumps.samplers import jump_records, reflected_levels, reflected_records, sees_jumps
 from .missing import warn_of_missing_terms
@@ -79,7 +79,7 @@ class EdgeIntegrator(PathIntegrator):
         primary, indirect = (self.samples(own, 1, sensor, k) > 0 for k, own in ((1, self.sppp), (2, self.sppi)))
         if (seen and primary) or ((seen or lights) and indirect and self.max_depth != 1):
             require_projection(sensor)
-            FilmSide(sensor)  # refuses films whose channels it does not know
+            require_colours(sensor, "prb_edge")
 
     def _forward(self, scene, sensor, seed, spp):
         terms = self._terms(scene, sensor, spp, "forward")

@@ -19,7 +19,7 @@ from ..scene.sky import require_no_borders
 from .boundary import boundary_backward, boundary_forward
 from .capabilities import REPARAM
 from .charts import FilmChart
-from .film import FilmSide
+from .film import require_colours
 from .film_field import FilmField
 from .incident import IncidentRadiance
 from .missing import warn_of_unfollowed_terms
@@ -122,8 +122,8 @@ class ReparamIntegrator(PathIntegrator):
         self.require_warm(scene)
         require_no_borders(scene)
         require_no_instances(scene)
-        require_projection(sensor)
-        FilmSide(sensor)  # refuses films whose channels it does not know
+        require_projection(sensor, "prb_reparam")
+        require_colours(sensor, "prb_reparam")
         require_sloped_filter(sensor)
         traits = SceneTraits(scene)
         if traits.subsurface is not None and traits.subsurface.walks and not traits.subsurface.follows_walks:

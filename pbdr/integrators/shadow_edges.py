@@ -177,7 +177,9 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             before = end.second.compute_surface_interaction(end.to_second, mi.RayFlags.Minimal, active)
             line = mi.Ray3f(dr.select(skip == 1, ray.o, before.p - end.out), dr.select(skip == 1, ray.d, end.out), time)
         line = ctx.led(end.second, line, dr.select(skip == 1, mi.UInt32(0), 1), [], pos, aperture)
-        base = ctx.receiver_motion(interact(ctx.frames, end.second, end.to_second, mi.RayFlags.Minimal, active), before, line)
+        base = ctx.receiver_motion(
+            interact(ctx.frames, end.second, end.to_second, mi.RayFlags.Minimal, active), before, line
+        )
         δ = near_slide(change(base) * w, dr.detach(receiver.n), dr.detach(end.first))
         return dr.select(active, dr.dot(n * (dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p))) - 1 / r), δ), 0)
 

@@ -151,7 +151,9 @@ class _Film:
     @dr.syntax
     def local(self, pos: Any, active: Any) -> Local:
         """Ray and its derivatives; one-sided where a neighbour lies beside the mirror."""
-        m = Local(mi.Ray3f(self.chain.ray), mi.Spectrum(0), mi.Float(0), *(mi.Vector3f(0) for _ in range(4)), mi.Bool(active))
+        m = Local(
+            mi.Ray3f(self.chain.ray), mi.Spectrum(0), mi.Float(0), *(mi.Vector3f(0) for _ in range(4)), mi.Bool(active)
+        )
         sides_x, sides_y = mi.Float(0), mi.Float(0)
         k = mi.UInt32(0)
         while k < 5:

@@ -169,8 +169,11 @@ def cameras(sensor: Any) -> list[Camera]:
     return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
 
 
-def require_projection(sensor: Any) -> list[Any]:
+def require_projection(sensor: Any, name: str = "prb_edge") -> list[Any]:
     """The sensors of a ``batch``, or the one.
+
+    Args:
+        name: of the integrator.
 
     Raises:
         UnsupportedError: one has no projection that outlines could be seen through.
@@ -179,9 +182,13 @@ def require_projection(sensor: Any) -> list[Any]:
     for child in children:
         if child.class_name() not in KINDS:
             raise UnsupportedError(
-                f"prb_edge cannot sample silhouettes through sensor '{sensor.id()}' ({child.class_name()}):"
-                " it handles perspective, thinlens, orthographic and a batch of them. Set sppp=0 to"
-                " render the interior derivative alone (geometry gradients are then biased)."
+                f"{name} cannot sample silhouettes through sensor '{sensor.id()}' ({child.class_name()}):"
+                " it handles perspective, thinlens, orthographic and a batch of them. "
+                + (
+                    "Set sppp=0 to render the interior derivative alone (geometry gradients are then biased)."
+                    if name == "prb_edge"
+                    else "Use one of these, or detach what moves."
+                )
             )
     return children
 

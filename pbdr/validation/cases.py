@@ -102,6 +102,13 @@ def texture(size: int = 8, low: float = 0.1, high: float = 0.9, channels: int = 
     return {"type": "bitmap", "data": mi.TensorXf(data), "raw": True, "wrap_mode": "clamp"}
 
 
+def faded(size: int = 8) -> dict:
+    """The same with a black border."""
+    data = np.zeros((size, size, 3), np.float32)
+    data[1:-1, 1:-1] = np.random.default_rng(4).uniform(0.3, 0.9, (size - 2, size - 2, 3))
+    return {"type": "bitmap", "data": mi.TensorXf(data), "raw": True, "wrap_mode": "clamp"}
+
+
 def plane(bsdf: dict, **more) -> dict:
     return {"type": "rectangle", "to_world": T().rotate([1, 0, 0], -25).scale(4), "bsdf": bsdf, **more}
 
@@ -132,6 +139,13 @@ LIGHTS: dict[str, Callable[[], dict]] = {
         "to_world": T().look_at([1, 4, 1], [0, 0, 0], [0, 0, 1]),
         "cutoff_angle": 50,
         "intensity": rgb(20, 18, 15),
+    },
+    "projector": lambda: {
+        "type": "projector",
+        "to_world": T().look_at([1, 4, 1], [0, 0, 0], [0, 0, 1]),
+        "fov": 40,
+        "scale": 60,
+        "irradiance": faded(),
     },
     "area": lambda: {
         "type": "rectangle",

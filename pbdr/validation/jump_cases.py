@@ -146,6 +146,22 @@ jump(
 )
 jump("face_colours", "sheet.vertex_positions", "translate_x", lambda: world(sheet=coloured_sheet()))
 jump("face_colours_camera", "sensor.to_world", "rotate_z", lambda: world(sheet=coloured_sheet()))
+
+
+def inward_normals() -> dict:
+    """A normal map a part of whose normals points into the surface, lit by a point."""
+    data = np.random.default_rng(2).uniform(0.35, 0.65, (8, 8, 3)).astype(np.float32)
+    return world(
+        sky=0,
+        plate={
+            **board({"type": "normalmap", "normalmap": _raw(data), "nested": diffuse()}),
+            "to_world": T().rotate([0, 1, 0], 25),
+        },
+        light={"type": "point", "position": [1.5, 3, 3], "intensity": 20.0},
+    )
+
+
+jump("inward_normal_map", "plate.to_world", "translate_x", inward_normals, step=0.005)
 jump("normal_map", "ball.to_world", "translate_x", lambda: world(ball={"type": "sphere", "bsdf": bumpy(True)}))
 jump(
     "normal_map_black",

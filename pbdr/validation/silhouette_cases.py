@@ -75,6 +75,13 @@ outline(
     lambda: camera(origin=(0, 4, 5)),
     0.01,
 )
+# Mitsuba mirrors its triangles, but not its normals.
+outline(
+    "mirrored_rectangle",
+    "shape.to_world",
+    "translate_x",
+    lambda: {"type": "rectangle", "to_world": T().rotate([0, 1, 0], 20).scale([-0.7, 0.7, 1]), "bsdf": diffuse()},
+)
 outline("cube_rotate", "shape.vertex_positions", "rotate_y", lambda: _tilted("cube", 0.6))
 outline("cylinder_rotate", "shape.to_world", "rotate_z", _cylinder)
 

@@ -31,12 +31,12 @@ DIRAC = [
 OUTLINES = [
     "sphere_scale", "cylinder_rotate", "cube_translate_x", "flat_mesh_scale", "seamed_mesh_translate_x",
     "filter_lanczos", "thin_lens", "orthographic", "crop", "alpha_without_sky", "batch", "near_plane", "no_border",
-    "mirror_ball", "behind_hidden_lamp",
+    "mirror_ball", "behind_hidden_lamp", "mirrored_rectangle",
 ]  # fmt: skip
 INDIRECT = [
     "shadow_spot", "round_shadow_area", "receiver_point", "self_shadow_area", "moving_light_point", "mirrored_box",
     "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
-    "box_behind_veil_under_hidden_sky", "shadow_behind_veil",
+    "box_behind_veil_under_hidden_sky", "shadow_behind_veil", "shadow_projector",
 ]  # fmt: skip
 CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor"]
 BORDERS = ["six_sides_seen", "hard_spot_seen", "closed_can", "seam_off_by_rounding", "turned_face"]

@@ -1,0 +1,143 @@
+"""Valid scenes that users bring and few tests think of: stretched spheres, films one pixel wide, maps inside of maps."""
+
+from types import SimpleNamespace
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import pytest
+
+from pbdr.core import errors
+from pbdr.core.errors import InputError, UnsupportedError
+from pbdr.integrators.film import require_colours
+from pbdr.validation.cases import camera, diffuse, film
+from pbdr.validation.jump_cases import bumpy
+
+T = mi.ScalarTransform4f
+
+
+def world(sensor=None, **objects):
+    return mi.load_dict(
+        {"type": "scene", "sensor": sensor or camera(film=film(12)), "sky": {"type": "constant"}, **objects}
+    )
+
+
+def derivative(scene, kind, key, value_of, spp=256, seed=0, **parameters):
+    """Image of dI/dt where the parameter is ``value_of(t)``, at t = 0."""
+    params = mi.traverse(scene)
+    before = type(params[key])(params[key])
+    t = mi.Float(0)
+    dr.enable_grad(t)
+    params[key] = value_of(t)
+    params.update()
+    dr.forward(t, dr.ADFlag.ClearEdges)
+    integrator = mi.load_dict({"type": kind, "max_depth": 2, **parameters})
+    image = np.array(integrator.render_forward(scene, params, spp=spp, seed=seed), np.float64)
+    params[key] = before
+    params.update()
+    return image
+
+
+@pytest.mark.parametrize("kind", ["prb_edge", "prb_reparam"])
+def test_a_sphere_remains_one(kind):
+    """Its radius is the length of the first column of ``to_world`` (Mitsuba 3.9.1); the other columns do nothing."""
+    scene = world(ball={"type": "sphere", "radius": 0.6, "bsdf": diffuse(0.2, 0.2, 0.5)}, floor={
+        "type": "rectangle", "to_world": T().translate([0, -1, 0]).rotate([1, 0, 0], -90).scale(4)})  # fmt: skip
+    base = mi.Transform4f(mi.traverse(scene)["ball.to_world"].matrix)
+
+    def along(*axes):
+        def value_of(t):
+            return base @ mi.Transform4f().scale(mi.Vector3f(*(1 + (t if k in axes else 0) for k in range(3))))
+
+        return derivative(scene, kind, "ball.to_world", value_of)
+
+    def sheared(t):
+        return base @ mi.Transform4f(mi.Matrix4f(1, t, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1))
+
+    whole, first = along(0, 1, 2), along(0)
+    size = np.abs(whole).sum()
+    assert size > 10
+    assert np.abs(first - whole).sum() < 0.1 * size  # up to what rotations of its points add in the field's noise
+    others = [along(1), along(2), derivative(scene, kind, "ball.to_world", sheared)]
+    limit = 1e-4 if kind == "prb_edge" else 0.1  # its field has noise where the film's does not vanish
+    for image in others:
+        assert abs(image.sum()) < 0.02 * abs(whole.sum())
+        assert np.abs(image).sum() < limit * size
+
+
+@pytest.mark.parametrize("size", [(1, 16), (16, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("kind, rfilter", [("prb_edge", "gaussian"), ("prb_edge", "box"), ("prb_reparam", "gaussian")])
+def test_narrow_films(kind, rfilter, size):
+    """Both modes agree, and with the same view on a film of twice as many pixels (sum of the image over its number of pixels)."""
+
+    def view(factor, border):
+        width, height = (factor * n for n in size)
+        own = {
+            "type": "hdrfilm",
+            "width": width,
+            "height": height,
+            "rfilter": {"type": rfilter},
+            "sample_border": border,
+        }
+        return world(
+            camera(film=own), cube={"type": "cube", "to_world": T().rotate([1, 1, 0], 30).scale(0.6), "bsdf": diffuse()}
+        )
+
+    for border in (False, True):
+        scene = view(1, border)
+        params = mi.traverse(scene)
+        rest = dr.detach(params["cube.vertex_positions"])
+        integrator = mi.load_dict({"type": kind, "max_depth": 2})
+        found = []
+        for mode in ("forward", "backward"):
+            t = mi.Float(0)
+            dr.enable_grad(t)
+            params["cube.vertex_positions"] = rest * (1 + t)
+            params.update()
+            if mode == "forward":
+                dr.forward(t, dr.ADFlag.ClearEdges)
+                found.append(float(np.array(integrator.render_forward(scene, params, spp=512)).sum()))
+            else:
+                shape = (size[1], size[0], 3)
+                integrator.render_backward(scene, params, mi.TensorXf(np.ones(shape, np.float32)), spp=512)
+                found.append(float(dr.grad(t)[0]))
+        assert np.isfinite(found).all() and found[0] != 0
+        assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_a_spectral_film_is_refused_by_name():
+    """Mitsuba has them in spectral variants alone."""
+    spectral = SimpleNamespace(flags=lambda: +mi.FilmFlags.Special, class_name=lambda: "SpecFilm")
+    sensor = SimpleNamespace(film=lambda: spectral, id=lambda: "eye")
+    for kind in ("prb_edge", "prb_reparam"):
+        said = f"'eye': {kind} cannot differentiate visibility on a film of type SpecFilm"
+        with pytest.raises(UnsupportedError, match=said):
+            require_colours(sensor, kind)
+
+
+def test_no_depth_is_refused():
+    with pytest.raises((InputError, RuntimeError), match="max_depth = 0 is black in `path`"):
+        mi.load_dict({"type": "prb_edge", "max_depth": 0})
+
+
+def test_maps_inside_of_maps_are_warned_of():
+    errors._warned.clear()
+    scene = world(ball={"type": "sphere", "bsdf": bumpy(True, bumpy(False))})
+    derivative(scene, "prb_edge", "ball.to_world", lambda t: mi.Transform4f().translate(mi.Vector3f(t, 0, 0)), spp=4)
+    assert any("inside of another one" in line for line in errors._warned)
+
+
+def test_a_projector_that_fades_has_no_border():
+    from pbdr.validation.cases import LIGHTS, faded
+
+    def warned(image):
+        errors._warned.clear()
+        scene = world(light={**LIGHTS["projector"](), "irradiance": image}, ball={"type": "sphere"})
+        derivative(
+            scene, "prb_edge", "ball.to_world", lambda t: mi.Transform4f().translate(mi.Vector3f(t, 0, 0)), spp=4
+        )
+        return " ".join(errors._warned)
+
+    assert "the border of the image of projector" not in warned(faded())
+    said = warned({"type": "checkerboard"})
+    assert "the border of the image of projector" in said and "the texture of projector" in said
