@@ -54,6 +54,7 @@ def trace(
     δA: Any = None,
     opaque: Any = None,
     bend: Any = None,
+    spread: Any = None,
 ):
     """Trace one path per lane.
 
@@ -141,10 +142,15 @@ def trace(
         sampled = surface if traits.null_bsdfs else active_next
         active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
         u_em = sampler.next_2d()
+        if dr.hint(spread is not None, mode="scalar"):
+            u_em = dr.select(s.depth == 0, mi.Point2f(spread[0], spread[1]), u_em)
         ds, em_weight = scene.sample_emitter_direction(si, u_em, True, active_em)
         active_em &= ds.pdf != 0
         u1 = sampler.next_1d()
         u2 = sampler.next_2d()
+        if dr.hint(spread is not None, mode="scalar"):
+            u1 = dr.select(s.depth == 0, spread[2], u1)
+            u2 = dr.select(s.depth == 0, mi.Point2f(spread[3], spread[4]), u2)
         if dr.hint(translucent, mode="scalar"):
             with dr.resume_grad(when=not primal):
                 visit = step.visit(si, bsdf, s.entered, u1, active_next)
@@ -157,7 +163,7 @@ def trace(
                 f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
             if dr.hint(bend is not None, mode="scalar"):
                 pdf_em = bend.density(ds.d, pdf_em, bsdf, s.depth == 0)
-                bs, weight = bend.choose(context, si, bsdf, bs, weight, sampler, sampled & (s.depth == 0))
+                bs, weight = bend.choose(context, si, bsdf, bs, weight, sampler, sampled & (s.depth == 0), spread)
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:

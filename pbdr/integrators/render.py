@@ -103,6 +103,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         δA=None,
         opaque=None,
         bend=None,
+        spread=None,
         keyword=None,
         **_,
     ):
@@ -147,6 +148,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             first=first,
             δA=δA,
             bend=None if traits.subsurface else bend,
+            spread=spread,
         )
         if frames is not None:
             frames.flush()
