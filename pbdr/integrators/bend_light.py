@@ -113,12 +113,12 @@ class BendLight:
         return dr.select(common, mi.Frame3f(self.h).to_world(mi.warp.square_to_cosine_hemisphere(u)), lune)
 
     def choose(
-        self, context: Any, si: Any, bsdf: Any, bs: Any, weight: Any, sampler: Any, first: Any, spread: Any = None
+        self, context: Any, si: Any, bsdf: Any, bs: Any, weight: Any, sampler: Any, first: Any, early: Any = None
     ) -> tuple[Any, Any]:
         """``(bs, weight)`` of the mixture, given those of the BSDF."""
         u, v = sampler.next_1d(), sampler.next_2d()
-        if spread is not None:
-            u, v = dr.select(first, spread[5], u), dr.select(first, mi.Point2f(spread[6], spread[7]), v)
+        if early is not None:
+            u, v = early.one(5, u, first), early.pair(6, v, first)
         q_f, q_c, _ = self._shares(bsdf)
         mixed = self._mixed(bsdf, first)
         drawn = mixed & (u >= q_f)

@@ -152,7 +152,9 @@ class FilmSide:
 
     def sampled_weight(self, pos: Any, spp: int) -> Any:
         """Σ k over the samples at ``pos``, four times per pixel: packets of four are added twice as fast."""
-        block = mi.ImageBlock(self.size, self.start, 4, self.rfilter, border=False, coalesce=coalesces(self.film, spp, 16))
+        block = mi.ImageBlock(
+            self.size, self.start, 4, self.rfilter, border=False, coalesce=coalesces(self.film, spp, 16)
+        )
         block.put(pos, [mi.Float(1)] * 4)
         return block.tensor().array
 

@@ -158,7 +158,7 @@ class Indirect:
         """The receiver, attached. Its surface moves; the point stays on ``line``, through the vertex before.
 
         Args:
-            material: a point of the receiver, attached, that stays on its surface.
+            material: a point of the receiver that stays on its surface, attached (`scene.shapes.moved_across`).
             line: Ray3f, attached where it moves itself, see `led_segments`.
         """
         o, d = mi.Point3f(line.o), mi.Vector3f(line.d)

@@ -54,7 +54,7 @@ def trace(
     δA: Any = None,
     opaque: Any = None,
     bend: Any = None,
-    spread: Any = None,
+    early: Any = None,
 ):
     """Trace one path per lane.
 
@@ -77,6 +77,7 @@ def trace(
         first: `sliding_film.FirstPoint`, or ``None``.
         opaque: Bool, a lobe that is no null lobe came before the first vertex; or ``None``.
         bend: `bend_light.BendLight`, or ``None`` (primal only).
+        early: `lattice.EvenNumbers` for the first vertex, or ``None`` (primal only).
         δA: where null lobes decide what is opaque: adjoint of ``valid`` in backward mode, anything in forward mode.
 
     Returns:
@@ -142,15 +143,15 @@ def trace(
         sampled = surface if traits.null_bsdfs else active_next
         active_em = active_next & mi.has_flag(bsdf.flags(), mi.BSDFFlags.Smooth)
         u_em = sampler.next_2d()
-        if dr.hint(spread is not None, mode="scalar"):
-            u_em = dr.select(s.depth == 0, mi.Point2f(spread[0], spread[1]), u_em)
+        if dr.hint(early is not None, mode="scalar"):
+            u_em = early.pair(0, u_em, s.depth == 0)
         ds, em_weight = scene.sample_emitter_direction(si, u_em, True, active_em)
         active_em &= ds.pdf != 0
         u1 = sampler.next_1d()
         u2 = sampler.next_2d()
-        if dr.hint(spread is not None, mode="scalar"):
-            u1 = dr.select(s.depth == 0, spread[2], u1)
-            u2 = dr.select(s.depth == 0, mi.Point2f(spread[3], spread[4]), u2)
+        if dr.hint(early is not None, mode="scalar"):
+            u1 = early.one(2, u1, s.depth == 0)
+            u2 = early.pair(3, u2, s.depth == 0)
         if dr.hint(translucent, mode="scalar"):
             with dr.resume_grad(when=not primal):
                 visit = step.visit(si, bsdf, s.entered, u1, active_next)
@@ -163,7 +164,7 @@ def trace(
                 f_em, pdf_em = visit.evaluate(si.to_local(ds.d), f_em, pdf_em)
             if dr.hint(bend is not None, mode="scalar"):
                 pdf_em = bend.density(ds.d, pdf_em, bsdf, s.depth == 0)
-                bs, weight = bend.choose(context, si, bsdf, bs, weight, sampler, sampled & (s.depth == 0), spread)
+                bs, weight = bend.choose(context, si, bsdf, bs, weight, sampler, sampled & (s.depth == 0), early)
             mis_em = dr.select(ds.delta, 1, terms.mis_weight(ds.pdf, pdf_em))
             direct = dr.select(active_em, mis_em * f_em * em_weight, 0)
         else:

@@ -14,7 +14,7 @@ from ..sampling.paired import lane_sampler, seeded
 from ..scene.instances import require_no_instances
 from ..scene.lights import lights_move
 from ..scene.sensors import cameras, get_sensor, require_projection
-from ..scene.shapes import shapes_move, translucent_shapes
+from ..scene.shapes import shapes_move, spheres_move, translucent_shapes
 from ..scene.sky import require_no_borders
 from .boundary import boundary_backward, boundary_forward
 from .capabilities import REPARAM
@@ -112,6 +112,9 @@ class ReparamIntegrator(PathIntegrator):
         self.tables: dict = {}
 
     # ---------------------------------------------------------------- derivatives
+
+    def facts(self, scene):
+        return {"spheres_move": spheres_move(scene)}
 
     def _require(self, scene, sensor, params=None):
         super()._require(scene, sensor, params)

@@ -18,7 +18,7 @@ import mitsuba as mi
 from ..geometry.rounding import apart, nearer, past_a_slit, past_the_rim, transmits
 from ..geometry.silhouettes import edge_sets
 from ..sampling.discrete import DeviceDistribution
-from ..sampling.lattice import lattice
+from ..sampling.lattice import EvenNumbers
 from ..sampling.paired import paired_sampler
 from ..scene.sensors import Camera, cameras, sensor_moves
 from .bend_light import BendLight
@@ -121,7 +121,7 @@ def _trace_edges(integrator, scene, camera, sliding, edges, seed, count):
         L, valid, _, state = integrator.sample(
             dr.ADMode.Primal, scene, rng, ray, active, first_hit=hit, rim_shape=edge.shape, first=first,
             bend=BendLight.of(edge, camera.view(lens).toward(edge.p)),
-            spread=lattice(lane >> 1, 8, seed),
+            early=EvenNumbers(lane >> 1, seed),
         )  # fmt: skip
         factor = sign * edge.dt * edge.share / (pmf * number)
         value = dr.select(active, L * ray_weight * factor, 0)

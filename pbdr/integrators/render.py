@@ -22,7 +22,6 @@ from ..scene.attached import attached, not_finite, others_at_rest, require_finit
 from ..scene.instances import all_shapes, cut
 from ..scene.leaves import warn_of_unreadable
 from ..scene.sensors import get_sensor, sensor_moves
-from ..scene.shapes import spheres_move
 from ..scene.sky import require_renderable
 from ..scene.tangents import ray_tangent, settled
 from .capabilities import check_lone_normals, plugin_name, require_alone, require_known
@@ -103,7 +102,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         δA=None,
         opaque=None,
         bend=None,
-        spread=None,
+        early=None,
         keyword=None,
         **_,
     ):
@@ -148,7 +147,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             first=first,
             δA=δA,
             bend=None if traits.subsurface else bend,
-            spread=spread,
+            early=early,
         )
         if frames is not None:
             frames.flush()
@@ -204,12 +203,16 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_forward(self, scene, params, sensor=0, seed=0, spp=0):
         """Derivative image for the tangents set on the scene's parameters."""
         sensor = get_sensor(scene, sensor, spp)
-        with remembered(spheres_move=spheres_move(scene)):
+        with remembered(**self.facts(scene)):
             self._require(scene, sensor, params)
             with others_at_rest(scene, sensor), settled(scene):
                 result = self._forward(scene, sensor, seed, spp)
         self.seen_scenes.add(id(scene))
         return result
+
+    def facts(self, scene):
+        """What functions that do not know the scene may ask for in a derivative (`core.memo.told`)."""
+        return {}
 
     def _require(self, scene, sensor, params=None):
         """Refuse derivatives that would be wrong, by exceptions that leave nothing attached or half done."""
@@ -241,7 +244,7 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
     def render_backward(self, scene, params, grad_in, sensor=0, seed=0, spp=0):
         """Accumulate the gradients of all attached parameters for the adjoint image ``grad_in``."""
         sensor = get_sensor(scene, sensor, spp)
-        with remembered(spheres_move=spheres_move(scene)):
+        with remembered(**self.facts(scene)):
             self._require(scene, sensor, params)
             warn_of_unreadable(params, self.known)
             with others_at_rest(scene, sensor):

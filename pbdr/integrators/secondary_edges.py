@@ -20,10 +20,9 @@ import mitsuba as mi
 
 from ..geometry.curve_sampling import curve_proposal
 from ..geometry.rounding import CURVED, above_horizon, apart, extent, nearer, past_a_slit, past_the_rim, transmits
-from ..sampling.lattice import lattice
+from ..sampling.lattice import EvenNumbers, lattice
 from ..sampling.paired import lane_sampler, paired_sampler
-from ..scene.instances import interact
-from ..scene.shapes import follow
+from ..scene.shapes import follow, moved_across
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .bend_light import BendLight
@@ -79,7 +78,7 @@ def secondary_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             before = dr.gather(Before, before, lane >> 1)
         rng = paired_sampler(mi.sample_tea_32(seed, mi.UInt32(1))[1], ctx.count)
         sign = dr.select((lane & 1) == 0, mi.Float(1), mi.Float(-1))
-        return _trace(ctx, choice, before, rng, sign, lane)
+        return _trace(ctx, choice, before, rng, sign, lane, seed)
 
 
 def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
@@ -144,7 +143,9 @@ def _choose(ctx: Indirect, rng: Any, seed: Any) -> tuple[Choice, Before | None]:
     return choice, before
 
 
-def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign: Any, lane: Any) -> EdgeRecord:
+def _trace(
+    ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign: Any, lane: Any, seed: Any
+) -> EdgeRecord:
     scene, edges = ctx.scene, ctx.edges
     active, own = mi.Bool(choice.found), choice.own
     si = choice.pi.compute_surface_interaction(choice.ray, mi.RayFlags.All, active)
@@ -198,6 +199,7 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
         first_emission=emission,
         segments=mi.UInt32(ctx.integrator.max_depth) - choice.depth - 1,
         bend=BendLight.of(edge, edge.p - ray.o, ~own),
+        early=EvenNumbers(lane >> 1, seed ^ 0x5EED),
     )
     value = L * f * choice.β * (sign * measure * dr.select(own, 1, edge.share) / choice.pdf)
     active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
@@ -209,10 +211,10 @@ def _trace(ctx: Indirect, choice: Choice, before: Before | None, rng: Any, sign:
     follows = mi.Float(0) if ctx.near is None else ctx.near.share(hit) * held
     leads = (choice.depth == 0) | choice.links[0].delta if choice.links else mi.Bool(True)
     with dr.resume_grad():
-        if before is None:
-            material = interact(ctx.frames, choice.pi, choice.ray, mi.RayFlags.Minimal)
-        else:
-            material = follow(choice.pi, choice.ray, True, ctx.frames)
+        point = (
+            moved_across if before is None else follow
+        )  # only light inside of an object knows how points move along it
+        material = point(choice.pi, choice.ray, True, ctx.frames)
         line = choice.ray
         if not choice.links:  # else it is part of the slide
             line = ctx.led(choice.pi, line, choice.depth, [], choice.pos, choice.aperture)

@@ -22,7 +22,7 @@ from ..geometry.edge_sample import GAP
 from ..geometry.rounding import CURVED, above_horizon, extent
 from ..sampling.lattice import lattice
 from ..sampling.paired import lane_sampler
-from ..scene.instances import interact
+from ..scene.shapes import moved_across
 from ..scene.viewpoint import Viewpoint
 from . import own_horizon
 from .boundary import EdgeRecord
@@ -164,7 +164,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
         seen = skip == 0
         line = mi.Ray3f(dr.select(seen, ray.o, receiver.p - end.first), dr.select(seen, ray.d, end.first), time)
         line = ctx.led(landed, line, dr.select(seen, mi.UInt32(0), 1), [], pos, aperture)
-        p = ctx.receiver_motion(interact(ctx.frames, landed, away, mi.RayFlags.Minimal), receiver, line)
+        p = ctx.receiver_motion(moved_across(landed, away, True, ctx.frames), receiver, line)
         x = edges.motion(edge)
         speed = dr.dot(n, (x - p) / r + _light_motion(ctx, emitter, receiver, sample, y, ω, infinite, delta, p))
 
@@ -177,9 +177,7 @@ def shadow_record(ctx: Indirect, seed: Any) -> EdgeRecord:
             before = end.second.compute_surface_interaction(end.to_second, mi.RayFlags.Minimal, active)
             line = mi.Ray3f(dr.select(skip == 1, ray.o, before.p - end.out), dr.select(skip == 1, ray.d, end.out), time)
         line = ctx.led(end.second, line, dr.select(skip == 1, mi.UInt32(0), 1), [], pos, aperture)
-        base = ctx.receiver_motion(
-            interact(ctx.frames, end.second, end.to_second, mi.RayFlags.Minimal, active), before, line
-        )
+        base = ctx.receiver_motion(moved_across(end.second, end.to_second, active, ctx.frames), before, line)
         δ = near_slide(change(base) * w, dr.detach(receiver.n), dr.detach(end.first))
         return dr.select(active, dr.dot(n * (dr.select(infinite, 0, dr.rcp(dr.norm(y - receiver.p))) - 1 / r), δ), 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import drjit as dr
 import mitsuba as mi
 
 
@@ -28,3 +29,27 @@ def lattice(index: Any, dimensions: int, seed: Any) -> list[Any]:
         bits = index * step + shift
         points.append(mi.Float(bits >> 8) * 2**-24)
     return points
+
+
+class EvenNumbers:
+    """Numbers of a lattice for the first vertex of paths that start near each other, in the order of their lanes.
+
+    What they look at is nearly the same, so that even numbers cancel a part of each other's noise. A plain class: no loop state.
+
+    Args:
+        index: UInt32, number of the path.
+        seed: UInt32.
+    """
+
+    COUNT = 8
+
+    def __init__(self, index: Any, seed: Any):
+        self.points = lattice(index, self.COUNT, seed)
+
+    def one(self, k: int, u: Any, first: Any) -> Any:
+        """Coordinate ``k`` where ``first``, elsewhere ``u``."""
+        return dr.select(first, self.points[k], u)
+
+    def pair(self, k: int, u: Any, first: Any) -> Any:
+        """Coordinates ``k`` and ``k + 1``, likewise."""
+        return dr.select(first, mi.Point2f(self.points[k], self.points[k + 1]), u)

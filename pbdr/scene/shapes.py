@@ -85,14 +85,20 @@ def follow(pi: Any, ray: Any, active: Any = True, frames: Any = None) -> Any:
     """
     si = interact(frames, pi, ray, mi.RayFlags.Minimal | mi.RayFlags.FollowShape, active)
     if told("spheres_move"):
-        # Mitsuba moves the points of a sphere with all of ``to_world``, but the sphere remains one: across itself it moves as
-        # a ray along the normal meets it.
+        # Mitsuba moves the points of a sphere with all of ``to_world``, but the sphere remains one.
         ball = mi.Bool(active) & (si.shape.shape_type() == mi.UInt32(int(mi.ShapeType.Sphere)))
-        n = dr.detach(si.n)
-        down = mi.Ray3f(dr.detach(si.p) + n * pi.t, -n, ray.time)
-        met = interact(frames, pi, down, mi.RayFlags.Minimal, ball)
+        n, met = dr.detach(si.n), moved_across(pi, ray, ball, frames)
         si.p = dr.replace_grad(si.p, dr.select(ball, si.p + n * dr.dot(n, met.p - si.p), si.p))
     return si
+
+
+def moved_across(pi: Any, ray: Any, active: Any = True, frames: Any = None) -> Any:
+    """The same for a point that moves with its surface across that alone: where a ray along the normal meets it."""
+    with dr.suspend_grad():
+        held = interact(frames, pi, ray, mi.RayFlags.Minimal, active)
+    n = dr.detach(held.n)
+    down = mi.Ray3f(dr.detach(held.p) + n * pi.t, -n, ray.time)
+    return interact(frames, pi, down, mi.RayFlags.Minimal, active)
 
 
 def spheres_move(scene: Any) -> bool:
