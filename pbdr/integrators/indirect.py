@@ -80,7 +80,7 @@ class Indirect:
         self.sliding = sliding
         self.context = mi.BSDFContext() if self.subsurface is None else self.subsurface.context
         self.film = film if film is not None else self._film(guides)
-        self.choice = self.film["shadows"]
+        self.choice = self.film.get("shadows")
 
     def _film(self, guides: dict[str, FilmGuide]) -> dict[str, FilmSampler]:
         """Where camera-side samples start in this render, by what ``guides`` (filled on demand) know."""

@@ -276,13 +276,21 @@ def trace(
                     Lo += terms.none_left_out(zero, pdf_em)
                     if dr.hint(traits.delta_bsdfs, mode="scalar"):
                         Lo += terms.none_left_out(zero, wo_delta)
-                if dr.hint(not dr.grad_enabled(Lo), mode="scalar"):
+                score = mi.Float(0)
+                if dr.hint(δA is not None, mode="scalar"):
+                    score = terms.null_score(traits, context, si, bsdf, bs, surface & ~s.opaque)
+                if dr.hint(not dr.grad_enabled(Lo) and not dr.grad_enabled(score), mode="scalar"):
                     pass  # nothing at this vertex depends on a parameter
+                # Radiance and alpha by one traversal: the first of two would leave no edges to the second.
                 elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
-                    dr.backward_from(dr.select(grazing, 0, s.δL) * Lo)
+                    dr.backward_from(dr.sum(mi.unpolarized_spectrum(dr.select(grazing, 0, s.δL) * Lo)) + s.δA * score)
                     if dr.hint(sensor_moves, mode="scalar"):
                         s.δo += dr.grad(root.o)
                         s.δd += dr.grad(root.d)
+                elif dr.hint(δA is not None, mode="scalar"):
+                    found, changed = terms.tangents_of(Lo, score)
+                    s.δL += dr.select(grazing, 0, mi.Spectrum(found))
+                    s.δA += changed
                 else:
                     s.δL += dr.select(grazing, 0, mi.Spectrum(dr.forward_to(Lo)))
 
@@ -317,19 +325,7 @@ def trace(
 
         # ------------------------- What is opaque -------------------------
         if dr.hint(traits.null_bsdfs, mode="scalar"):
-            null = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
-            if dr.hint(δA is not None, mode="scalar"):
-                through = surface & ~s.opaque
-                with dr.resume_grad():
-                    p = traits.lobes.null_probability(bsdf, context, si, through)
-                    score = dr.log(dr.select(through, dr.select(null, p, 1 - p), 1))
-                    if dr.hint(not dr.grad_enabled(score), mode="scalar"):
-                        pass
-                    elif dr.hint(mode == dr.ADMode.Backward, mode="scalar"):
-                        dr.backward_from(s.δA * score)
-                    else:
-                        s.δA += dr.forward_to(score)
-            s.opaque |= surface & ~null
+            s.opaque |= surface & ~mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
 
         # ------------------------- Next vertex -------------------------
         if dr.hint(chained > 1, mode="scalar"):

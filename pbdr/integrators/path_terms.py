@@ -223,3 +223,18 @@ def walk_start(pi: Any, ray: Any, si: Any, moved: Any, active: Any) -> Any:
     value = dr.dot(moved.p, x) + dr.dot(moved.n, mi.Vector3f(si.sh_frame.n)) + dr.dot(moved.view, si.to_world(si.wi))
     value += dr.dot(moved.slide, x - mi.Vector3f(follow(pi, ray, active).p))
     return dr.select(active, value, 0)
+
+
+def null_score(traits: Any, context: Any, si: Any, bsdf: Any, bs: Any, active: Any) -> Any:
+    """log q, attached, of the probability q with which a sample ``bs`` is the null lobe, or none, that it is."""
+    p = traits.lobes.null_probability(bsdf, context, si, active)
+    null = mi.has_flag(bs.sampled_type, mi.BSDFFlags.Null)
+    return dr.log(dr.select(active, dr.select(null, p, 1 - p), 1))
+
+
+def tangents_of(*values: Any) -> list[Any]:
+    """Of all of them by one traversal; 0 for those that are not attached."""
+    attached = [v for v in values if dr.grad_enabled(v)]
+    found = dr.forward_to(*attached) if len(attached) > 1 else [dr.forward_to(*attached)]
+    found = iter(found)
+    return [next(found) if dr.grad_enabled(v) else type(v)(0) for v in values]
