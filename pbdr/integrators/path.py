@@ -299,7 +299,7 @@ def trace(
             beyond = partial(
                 trace, dr.ADMode.Primal, scene, max_depth=max_depth, rr_depth=rr_depth, hide_emitters=False, traits=traits,
                 replay=False, L=0, Z=0, δL=0, rim_shape=None, first_emission=None, segments=limit - s.depth,
-                ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None, bend=None,
+                ray_tangent=None, record=None, entered=True, first=None, δA=None, opaque=None, bend=None, early=None,
             )  # fmt: skip
             slope = width_slope(step, scene, si, bsdf, us, beyond, entering) * visit.inside(si.wi)
             with dr.resume_grad():
