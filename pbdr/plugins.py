@@ -91,7 +91,7 @@ def set_variant(*names: str) -> str:
     Without a name: the one in the environment variable ``PBDR_VARIANT``, else the best of this machine.
 
     Raises:
-        InputError: Mitsuba has no variant of any of these names.
+        InputError: Mitsuba has no variant of any of these names, or this machine has no device for it.
     """
     from .backend import best_variant
 
@@ -101,7 +101,13 @@ def set_variant(*names: str) -> str:
         raise InputError(
             f"There is no variant '{names[0]}'." + (near_matches(names[0], known) or f" Known: {', '.join(known)}.")
         )
-    mi.set_variant(*names)
+    try:
+        mi.set_variant(*names)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "its backend does not start"
+        raise InputError(
+            f"Variant '{names[0]}' does not run on this machine ({reason}). Use '{best_variant()}', or see `pbdr doctor`."
+        ) from error
     return mi.variant()
 
 

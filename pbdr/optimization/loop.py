@@ -16,6 +16,7 @@ from ..losses.dual_buffer import PAIRED, SINGLE, dual_l2
 from ..losses.image import LOSSES, l2
 from ..parameters.collection import Collection
 from ..scene.lighting import Lighting
+from ..scene.sensors import can_be_recorded
 from ..scene.shapes import distance_grids
 from .experiment import Schedule
 
@@ -143,7 +144,8 @@ def differentiate(problem: Problem, view: int, schedule: Schedule) -> Callable[[
             return step(params, target, seed)
 
     # A new distance field has other voxels near its surface: a recording would read the old ones.
-    return freeze(step) if schedule.freeze and not distance_grids(scene) else isolated
+    recorded = schedule.freeze and not distance_grids(scene) and can_be_recorded(sensor)
+    return freeze(step) if recorded else isolated
 
 
 def prepare(problem: Problem) -> None:

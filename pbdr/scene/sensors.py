@@ -10,6 +10,7 @@ import mitsuba as mi
 
 from ..core.errors import InputError, UnsupportedError
 from ..core.memo import asked_once
+from ..core.recording import recording
 from .contents import contents
 from .viewpoint import Viewpoint
 
@@ -169,6 +170,14 @@ def cameras(sensor: Any) -> list[Camera]:
     return [Camera(c, sensor.film(), k, len(children)) for k, c in enumerate(children)]
 
 
+UNRECORDED = ("OrthographicCamera", "ThinLensCamera")  # Mitsuba 3.9.1 shows `dr.freeze` not all of their numbers
+
+
+def can_be_recorded(sensor: Any) -> bool:
+    """Can `dr.freeze` record what is rendered through a sensor?"""
+    return all(child.class_name() not in UNRECORDED for child in sensor_children(sensor))
+
+
 def require_projection(sensor: Any, name: str = "prb_edge") -> list[Any]:
     """The sensors of a ``batch``, or the one.
 
@@ -185,7 +194,7 @@ def require_projection(sensor: Any, name: str = "prb_edge") -> list[Any]:
                 f"{name} cannot sample silhouettes through sensor '{sensor.id()}' ({child.class_name()}):"
                 " it handles perspective, thinlens, orthographic and a batch of them. "
                 + (
-                    "Set sppp=0 to render the interior derivative alone (geometry gradients are then biased)."
+                    "Set sppp=0 and sppi=0 to render the interior derivative alone (geometry gradients are then biased)."
                     if name == "prb_edge"
                     else "Use one of these, or detach what moves."
                 )
@@ -198,6 +207,7 @@ def get_sensor(scene: Any, sensor: Any, spp: int = 0) -> Any:
 
     Raises:
         InputError: there is none, its film has no pixels, or there cannot be ``spp`` samples in one.
+        UnsupportedError: `dr.freeze` is recording, and cannot record that sensor.
     """
     if isinstance(sensor, int):
         sensors = scene.sensors()
@@ -208,6 +218,11 @@ def get_sensor(scene: Any, sensor: Any, spp: int = 0) -> Any:
     if width == 0 or height == 0:
         raise InputError(
             f"The film of sensor '{sensor.id()}' is {width} x {height} pixels: give it a width and a height >= 1."
+        )
+    if recording() and not can_be_recorded(sensor):
+        raise UnsupportedError(
+            f"dr.freeze: Mitsuba 3.9.1 cannot record sensor '{sensor.id()}' ({sensor.class_name()}). Do not freeze the step, or use"
+            " a perspective camera."
         )
     if not isinstance(spp, Integral) or spp < 0:
         raise InputError(f"'spp' must be a whole number >= 0 (0: that of the sampler), got {spp!r}.")
