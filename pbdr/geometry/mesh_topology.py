@@ -10,11 +10,14 @@ import mitsuba as mi
 import numpy as np
 
 from ..core.arrays import on_device, same
+from ..core.errors import warn_once
 from ..core.memo import asked_once
 from ..scene.instances import Part, registry_number
-from ..scene.shapes import jumps_between_faces
+from ..scene.shapes import interpolates_normals, jumps_between_faces
 from .coincidences import MOST, partners
 from .topology import MeshEdges, mesh_edges
+
+DISORDER = 0.1  # share of edges between faces that wind oppositely, above which interpolated normals say nothing
 
 
 @dataclass
@@ -54,6 +57,12 @@ class MeshTopology:
             index, mesh = part.index, part.shape
             buffers.append(dr.detach(mesh.faces_buffer()))
             positions, table, edges = _edges_of(mesh)
+            if interpolates_normals(mesh) and edges.turned.mean() > DISORDER:
+                warn_once(
+                    f"Mesh '{part.name}': {100 * edges.turned.mean():.0f} % of its edges lie between faces that wind oppositely, and its"
+                    " normals are interpolated: they point to either side, and the derivative of what moves may be wrong. Give all"
+                    " faces one winding, or load the mesh with face_normals = true."
+                )
             ends = table[edges.face[:, :, None], edges.corner]
             third = table[edges.face, 3 - edges.corner[:, :, 0] - edges.corner[:, :, 1]]
             columns["corners"].append(np.concatenate([ends[:, 0], third], 1) + np.uint32(base))

@@ -112,6 +112,19 @@ def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
         )
 
 
+def warn_of_alpha(scene: Any, sensor: Any) -> None:
+    """Say once that `prb_reparam` has no derivative of alpha by the pattern of a mask that moves."""
+    if not mi.has_flag(sensor.film().flags(), mi.FilmFlags.Alpha):
+        return
+    for shape in all_shapes(scene):
+        bsdf = shape.bsdf()
+        if bsdf is not None and mi.has_flag(bsdf.flags(), mi.BSDFFlags.Null) and varying_textures(bsdf):
+            warn_once(
+                f"prb_reparam: what alpha owes to the pattern of material '{bsdf.id()}', parts of which are transparent, where it"
+                " moves is missing from the derivative. prb_edge has it."
+            )
+
+
 def warn_of_what_moves(integrator: Any, scene: Any, sensor: Any) -> None:
     """What is missing if shapes, the sensor or lights move; the sensor's planes are looked at in the first derivative alone."""
     moving = shapes_move(scene) or sensor_moves(sensor)

@@ -22,7 +22,7 @@ from .charts import FilmChart
 from .film import require_colours
 from .film_field import FilmField
 from .incident import IncidentRadiance
-from .missing import warn_of_unfollowed_terms
+from .missing import warn_of_alpha, warn_of_unfollowed_terms
 from .path_state import PathRecord, SceneTraits
 from .render import PathIntegrator
 from .reparam_film import WarpedFilm, require_sloped_filter
@@ -123,6 +123,7 @@ class ReparamIntegrator(PathIntegrator):
         if not shapes_move(scene):
             return
         self.require_warm(scene)
+        warn_of_alpha(scene, sensor)
         require_no_borders(scene)
         require_no_instances(scene)
         require_projection(sensor, "prb_reparam")

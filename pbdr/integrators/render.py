@@ -210,6 +210,15 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
         self.seen_scenes.add(id(scene))
         return result
 
+    def sample_rays(self, scene, sensor, sampler, *more, **named):
+        """As Mitsuba's, one lane each: some sensors have one ray, and adjoints of what is the same in all lanes are sums."""
+        ray, weight, pos = super().sample_rays(scene, sensor, sampler, *more, **named)
+        if dr.width(ray) == 1:
+            zero = dr.zeros(mi.Float, sampler.wavefront_size())
+            dr.make_opaque(zero)
+            ray.o, ray.d = ray.o + zero, ray.d + zero
+        return ray, weight, pos
+
     def facts(self, scene):
         """What functions that do not know the scene may ask for in a derivative (`core.memo.told`)."""
         return {}

@@ -9,9 +9,12 @@ import pytest
 
 from pbdr.core import errors
 from pbdr.core.errors import InputError, UnsupportedError
+from pbdr.core.recording import freeze
 from pbdr.integrators.film import require_colours
+from pbdr.scene.sensors import can_be_recorded
 from pbdr.validation.cases import camera, diffuse, film
 from pbdr.validation.jump_cases import bumpy
+from pbdr.validation.meshes import as_file, knobbly_ball
 
 T = mi.ScalarTransform4f
 
@@ -141,3 +144,111 @@ def test_a_projector_that_fades_has_no_border():
     assert "the border of the image of projector" not in warned(faded())
     said = warned({"type": "checkerboard"})
     assert "the border of the image of projector" in said and "the texture of projector" in said
+
+
+def test_alpha_of_a_pattern_that_moves():
+    """Its slope moves with the plate: against differences in four quarters, whose errors cancel in the whole."""
+    pattern = np.array([[0.1, 0.9], [0.7, 0.2]], np.float32)[..., None]
+    mask = {
+        "type": "mask",
+        "opacity": {"type": "bitmap", "data": mi.TensorXf(pattern), "raw": True},
+        "nested": diffuse(),
+    }
+    scene = mi.load_dict({
+        "type": "scene", "sensor": camera(film=film(16, pixel_format="rgba")),
+        "light": {"type": "point", "position": [0, 0, 9], "intensity": 0.001},
+        "plate": {"type": "rectangle", "to_world": T().scale([1.2, 0.8, 1]), "bsdf": mask},
+    })  # fmt: skip
+    params = mi.traverse(scene)
+    base = mi.Transform4f(params["plate.to_world"].matrix)
+    weights = np.zeros((16, 16, 4))
+    weights[4:8, 4:8, 3], weights[4:8, 8:12, 3], weights[8:12, 4:8, 3] = 1, -1, 0.5
+
+    def moved(t):
+        return mi.Transform4f().translate(mi.Vector3f(t, 0.3 * t, 0)) @ base
+
+    def image(t, seed):
+        params["plate.to_world"] = moved(t)
+        params.update()
+        path = mi.load_dict({"type": "path", "max_depth": 2})
+        return (np.array(mi.render(scene, integrator=path, spp=4096, seed=seed)) * weights).sum()
+
+    right = [(image(0.02, k) - image(-0.02, k)) / 0.04 for k in range(6)]
+    ours = [(derivative(scene, "prb_edge", "plate.to_world", moved, spp=256, seed=k) * weights).sum() for k in range(6)]
+    error = np.hypot(np.std(right, ddof=1), np.std(ours, ddof=1)) / np.sqrt(6)
+    assert abs(np.mean(right)) > 20 * error
+    assert abs(np.mean(ours) - np.mean(right)) < 3 * error + 0.01 * abs(np.mean(right))
+
+
+@pytest.mark.parametrize("kind", ["radiancemeter", "distant"])
+def test_sensors_of_one_ray(kind):
+    """All lanes start alike: adjoints of what they have in common are sums."""
+    one = {"type": "hdrfilm", "width": 1, "height": 1, "rfilter": {"type": "box"}}
+    more = {"target": [0, 0, 0]} if kind == "distant" else {}
+    sensor = {"type": kind, "to_world": T().look_at([0.2, 0.3, 4], [0, 0, 0], [0, 1, 0]), "film": one, **more}
+    scene = world(sensor, cube={"type": "cube", "to_world": T().rotate([1, 1, 0], 30).scale(0.6)}, floor={
+        "type": "rectangle", "to_world": T().translate([0, 0, -2]).scale(5)})  # fmt: skip
+    params = mi.traverse(scene)
+    rest = dr.detach(params["cube.vertex_positions"])
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 3, "sppp": 0, "sppi": 0})
+    found = []
+    for mode in ("forward", "backward"):
+        t = mi.Float(0)
+        dr.enable_grad(t)
+        params["cube.vertex_positions"] = rest * (1 + t)
+        params.update()
+        if mode == "forward":
+            dr.forward(t, dr.ADFlag.ClearEdges)
+            found.append(float(np.array(integrator.render_forward(scene, params, spp=4096)).sum()))
+        else:
+            integrator.render_backward(scene, params, mi.TensorXf(np.ones((1, 1, 3), np.float32)), spp=4096)
+            found.append(float(dr.grad(t)[0]))
+    assert np.isfinite(found).all()
+    assert found[1] == pytest.approx(found[0], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["orthographic", "thinlens"])
+def test_sensors_that_cannot_be_recorded(kind):
+    more = {"aperture_radius": 0.1, "focus_distance": 4.0} if kind == "thinlens" else {}
+    scene = world({"type": kind, "to_world": T().look_at([0, 0, 4], [0, 0, 0], [0, 1, 0]), "film": film(8), **more},
+                  ball={"type": "sphere"})  # fmt: skip
+    params, key = mi.traverse(scene), "ball.bsdf.reflectance.value"
+    integrator = mi.load_dict({"type": "prb_edge", "max_depth": 2})
+    assert not can_be_recorded(scene.sensors()[0])
+
+    def step(value, seed):
+        dr.enable_grad(value)
+        params[key] = value
+        params.update()
+        dr.backward(dr.mean(mi.render(scene, params, integrator=integrator, spp=4, seed=seed), axis=None))
+        return dr.grad(value)
+
+    value = params[key]
+    step(type(value)(value), mi.UInt32(0))
+    with pytest.raises(RuntimeError) as raised:
+        freeze(step)(type(value)(dr.detach(value)), mi.UInt32(1))
+    said, error = [], raised.value
+    while error is not None:
+        said.append(str(error))
+        error = error.__cause__
+    assert any("Mitsuba 3.9.1 cannot record sensor" in line for line in said)
+
+
+def test_meshes_wound_at_random_are_warned_of():
+    errors._warned.clear()
+    ball = knobbly_ball(8)
+    params = mi.traverse(ball)
+    faces = np.array(params["faces"]).reshape(-1, 3)
+    turn = np.random.default_rng(0).random(len(faces)) < 0.3
+    faces[turn] = faces[turn][:, ::-1]
+    params["faces"] = faces.ravel()
+    params.update()
+    scene = world(ball=as_file(ball, True))
+    derivative(
+        scene,
+        "prb_edge",
+        "ball.vertex_positions",
+        lambda t: dr.detach(mi.traverse(scene)["ball.vertex_positions"]) * (1 + t),
+        spp=4,
+    )
+    assert any("wind oppositely" in line for line in errors._warned)
