@@ -63,10 +63,6 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             value = props.get(name, None)
             if value is not None and (not isinstance(value, int) or value < least):
                 raise InputError(f"{props.plugin_name()}: '{name}' must be an integer >= {least}, got {value!r}.")
-        if props.get("max_depth", None) == 0:
-            raise InputError(
-                f"{props.plugin_name()}: max_depth = 0 is black in `path` and shows lights in `prb`. Use 1 for lights alone."
-            )
         if mi.is_polarized:
             raise UnsupportedError(
                 f"{props.plugin_name()} does not track polarization; use an unpolarized variant"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pbdr.core import errors
-from pbdr.core.errors import InputError, UnsupportedError
+from pbdr.core.errors import UnsupportedError
 from pbdr.core.recording import freeze
 from pbdr.integrators.film import require_colours
 from pbdr.scene.sensors import can_be_recorded
@@ -119,11 +119,6 @@ def test_a_spectral_film_is_refused_by_name():
         said = f"'eye': {kind} cannot differentiate visibility on a film of type SpecFilm"
         with pytest.raises(UnsupportedError, match=said):
             require_colours(sensor, kind)
-
-
-def test_no_depth_is_refused():
-    with pytest.raises((InputError, RuntimeError), match="max_depth = 0 is black in `path`"):
-        mi.load_dict({"type": "prb_edge", "max_depth": 0})
 
 
 def test_maps_inside_of_maps_are_warned_of():
