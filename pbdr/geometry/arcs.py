@@ -89,8 +89,12 @@ def _to_world(shape: Any) -> Any:
     to_world = mi.Transform4f(mi.traverse(shape)["to_world"])
     if shape.class_name() != "Sphere":
         return to_world
-    radius = dr.norm(to_world @ mi.Vector3f(1, 0, 0))
-    return mi.Transform4f().translate(to_world @ mi.Point3f(0)).scale(radius)
+    # By numbers alone: an inverse for each of many spheres would take as long as all the rest.
+    m = to_world.matrix
+    r = dr.norm(mi.Vector3f(m[0, 0], m[1, 0], m[2, 0]))
+    frame = mi.Transform4f()
+    frame.matrix = mi.Matrix4f(r, 0, 0, m[0, 3], 0, r, 0, m[1, 3], 0, 0, r, m[2, 3], 0, 0, 0, 1)
+    return frame
 
 
 class ArcSet:
