@@ -21,6 +21,10 @@ import mitsuba as mi
 from .edge_sample import EdgeBounds
 
 FAN = 4
+LEAST, NEAR = (
+    0.03,
+    1.25,
+)  # importance of a node beside the sum of its own and its neighbours, within so many radii of it
 SLACK = 1e-3  # radians that widen every cone, against rounding
 # Product of the cosines of both faces, up to which an edge may be a contour, in units of `EdgeBounds.edge_on`.
 FLAT = 2.0
@@ -237,8 +241,9 @@ class EdgeTree:
 
     # ---------------------------------------------------------------- importance
 
-    def _importance(self, query: Query, first: Any, slot: Any, leaf: bool) -> tuple[Any, Any]:
-        """Float twice, of a node of the level that begins at ``first``: without and with the kernel around the lobe."""
+    def _importance(self, query: Query, first: Any, slot: Any, leaf: bool) -> tuple[Any, Any, Any]:
+        """Of a node of the level that begins at ``first``: Float without, and with the kernel around the lobe; Bool, whether
+        its curves may be much nearer to the viewpoint than its centre."""
         node = first + slot
         sphere = dr.gather(mi.Vector4f, self.sphere, node)
         w = dr.gather(mi.Vector4f, self.weight, node)
@@ -246,7 +251,7 @@ class EdgeTree:
         to = query.view.toward(centre)
         finite = query.view.finite
         d2, r2 = dr.squared_norm(to), dr.square(radius)
-        inside = mi.Bool(finite) & (d2 <= r2)
+        inside, close = mi.Bool(finite) & (d2 <= r2), mi.Bool(finite) & (d2 <= NEAR * NEAR * r2)
         inv = dr.rsqrt(dr.maximum(d2, 1e-20))
         sin_r = dr.select(finite, dr.minimum(radius * inv, 1), 0)
         if leaf:
@@ -274,21 +279,21 @@ class EdgeTree:
         if query.normal is not None:
             value = dr.select(mi.Bool(query.opaque) & (dr.dot(query.normal, to) < -radius), 0, value)
         if query.lobe is None:
-            return value, value
+            return value, value, close
         cos = dr.dot(query.lobe, to) * inv
         spread = dr.select(inside, 1, 2 - 2 * cos) + sin_r * sin_r
-        return value, value / (spread + query.width2)
+        return value, value / (spread + query.width2), close
 
     def _children(self, query: Query, node: Any, level: Any) -> tuple[list, list]:
         """Importances of the children of node ``node`` of ``level``; ``None`` for the last but one level."""
         leaf = level is None
         below = self.depth if leaf else level + 1
         first, slot = dr.gather(mi.UInt32, self.levels, 4 * below), self._slot(below, FAN * node)
-        plain, kernel = [], []
-        for k in range(FAN):
-            a, b = self._importance(query, first, slot + k, leaf)
-            plain.append(a)
-            kernel.append(b)
+        plain, kernel, near = map(list, zip(*(self._importance(query, first, slot + k, leaf) for k in range(FAN))))
+        if not leaf:
+            # Its curves may be as near as those of its neighbours.
+            least = LEAST * (plain[0] + plain[1] + plain[2] + plain[3])
+            plain = [dr.select(close & (x > 0), dr.maximum(x, least), x) for x, close in zip(plain, near)]
         return plain, kernel
 
     # ---------------------------------------------------------------- sampling

@@ -15,8 +15,17 @@ from ..scene.attached import Parameter
 from ..scene.instances import all_shapes
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
+from ..scene.piercing import piercing
 from ..scene.sensors import Camera, cameras, sensor_moves
-from ..scene.shapes import distance_grids, has_rim, jumps_between_faces, shapes_move, textures_of, varying_textures
+from ..scene.shapes import (
+    distance_grids,
+    has_rim,
+    jumps_between_faces,
+    shapes_move,
+    textures_of,
+    translucent_shapes,
+    varying_textures,
+)
 from .capabilities import plugin_name
 from .jumps.cones import is_hard
 from .jumps.levels import Levels, is_nearest
@@ -70,6 +79,34 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
         )
 
 
+def warn_of_meetings(scene: Any, pairs: list[tuple[str, str]], max_depth: int) -> None:
+    """Say once where `prb_edge` does not follow the border between shapes that pass through each other.
+
+    Args:
+        pairs: of names, see `scene.piercing`.
+    """
+    if not pairs:
+        return
+    through = _through(pairs)
+    translucent = {s.id() for s in translucent_shapes(scene)}
+    if any(translucent & set(pair) for pair in pairs):
+        warn_once(
+            f"prb_edge: {through}. Where light enters a translucent object it jumps at the border between them, and the derivative"
+            " of that is missing, which may be a large part. Let shapes touch, or keep them apart."
+        )
+    flags = [s.bsdf().flags() for s in all_shapes(scene) if s.bsdf() is not None]
+    if not 0 <= max_depth <= 2 or any(mi.has_flag(f, mi.BSDFFlags.Delta) for f in flags):
+        warn_once(
+            f"prb_edge: {through}. The border between them is followed where the camera sees it, not as other surfaces and mirrors"
+            " see it: a small part of the derivative may be missing. Let shapes touch, or join them."
+        )
+
+
+def _through(pairs: list[tuple[str, str]]) -> str:
+    more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+    return "shapes '{}' and '{}'{} pass through each other".format(*pairs[0], more)
+
+
 def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
     """Name, once each, the discontinuities that `prb_reparam` does not follow and this scene has."""
     lamp = next((s for s in scene.shapes() if s.is_emitter()), None)
@@ -87,6 +124,12 @@ def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
         warn_once(
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
+        )
+    pairs = piercing(scene)
+    if pairs:
+        warn_once(
+            f"prb_reparam: {_through(pairs)}, and the derivative of the border between them is missing. prb_edge samples it where"
+            " the camera sees it."
         )
     with dr.resume_grad():
         grids = any(dr.grad_enabled(g) for g in distance_grids(scene))

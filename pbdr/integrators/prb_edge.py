@@ -11,14 +11,15 @@ import numpy as np
 from ..core.arrays import on_device
 from ..geometry.scene_edges import SceneEdges
 from ..scene.lights import lights_move
+from ..scene.piercing import piercing
 from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
 from .capabilities import EDGE
 from .film import require_colours
 from .indirect import Indirect
-from .jumps.samplers import jump_records, reflected_levels, reflected_records, sees_jumps
-from .missing import warn_of_missing_terms
+from .jumps.samplers import jump_records, reflected_levels, reflected_records, seen_meetings, sees_jumps
+from .missing import warn_of_meetings, warn_of_missing_terms
 from .path_state import SceneTraits
 from .primary_edges import OUTLINE, primary_records
 from .render import PathIntegrator
@@ -49,8 +50,8 @@ class EdgeIntegrator(PathIntegrator):
     Example:
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
-    What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); intersections of
-    interpenetrating surfaces; jumps of nearest-neighbour volumes; the border of a projector's image; the sun and the
+    What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); the border between
+    surfaces that pass through each other, but as the camera sees it; jumps of nearest-neighbour volumes; the border of a projector's image; the sun and the
     horizon of a `sunsky` seen in mirrors; shapes inside of groups; outlines of curves and `sdfgrid`; see `known` for
     what is refused.
     Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
@@ -149,10 +150,12 @@ class EdgeIntegrator(PathIntegrator):
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         turned = SceneTraits(scene).chains_move
         inner, reflected = sees_jumps(self, scene, sensor), len(reflected_levels(scene, sensor)) > 0
+        meeting = piercing(scene, sensor_moves(sensor)) if seen else []
         if not (seen or lights or turned or inner or reflected):
             return
         self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor))
+        warn_of_meetings(scene, meeting, self.max_depth)
         # Samples per pixel of outline: their number follows the side of the film.
         lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
         if seen and terms.primary > 0:
@@ -163,6 +166,9 @@ class EdgeIntegrator(PathIntegrator):
         if inner and primary > 0:
             for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
                 yield scaled(jump_records(self, scene, sensor, seed_k, spp_k, forward), share)
+        if meeting and primary > 0:
+            for seed_k, spp_k, share in self.passes(sensor, seed, primary, lanes):
+                yield scaled(seen_meetings(self, scene, sensor, seed_k, spp_k, forward), share)
         indirect = self.samples(self.sppi, spp, sensor, 2)
         if indirect > 0 and self.max_depth not in (0, 1):
             films: dict = {}  # of each camera, the same in all passes

@@ -70,6 +70,43 @@ def ball_on_floor():
     return scene(ball={"type": "sphere", "center": [0, -0.5, 0], "radius": 0.5, "bsdf": diffuse(0.6, 0.6, 0.5)})
 
 
+# ------------------------------------------------------------------------------ surfaces that pass through each other
+
+
+@case("contact", "box.vertex_positions", "scale", 0.02, 2)
+def box_through_floor():
+    return scene("area", box=standing(lift=-0.25))
+
+
+@case("contact", "ball.to_world", "translate_y", 0.02, 2)
+def ball_through_floor():
+    return scene(ball={"type": "sphere", "center": [0, -0.8, 0], "radius": 0.5, "bsdf": diffuse(0.6, 0.6, 0.5)})
+
+
+@case("contact", "pipe.to_world", "rotate_x", 1.0, 2)
+def pipe_through_ball():
+    pipe = {
+        "type": "cylinder",
+        "p0": [-0.9, 0.1, 0.2],
+        "p1": [0.9, 0.3, 0],
+        "radius": 0.25,
+        "bsdf": diffuse(0.2, 0.3, 0.6),
+    }
+    return scene(pipe=pipe, ball={"type": "sphere", "radius": 0.5, "bsdf": diffuse(0.6, 0.6, 0.5)})
+
+
+@case("contact", "sensor.to_world", "translate_x", 0.02, 2)
+def camera_before_ball_through_box():
+    ball = {"type": "sphere", "center": [0.3, 0.2, 0.5], "radius": 0.4, "bsdf": diffuse(0.1, 0.2, 0.7)}
+    return scene("area", box=standing(), ball=ball)
+
+
+@case("contact", "box.vertex_positions", "translate_x", 0.02, 2)
+def mesh_through_mesh():
+    other = {**meshes.mesh_file(8, seam=False), "bsdf": diffuse(0.1, 0.2, 0.7)}
+    return scene(box=standing(), ball=other)
+
+
 @case("contact", "sensor.to_world", "translate_x", 0.02)
 def camera_before_box():
     return scene(box=standing())

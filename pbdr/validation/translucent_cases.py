@@ -5,7 +5,7 @@ from __future__ import annotations
 from .cases import T, case, diffuse, glow, rgb, texture, world
 
 BALL = {"type": "sphere", "radius": 0.9}
-DICE = {"type": "cube", "to_world": T().rotate([1, 2, 0.5], 35).scale(0.6)}
+DICE = {"type": "cube", "to_world": T().rotate([0.44, 0.87, 0.22], 35).scale(0.55)}  # above the floor
 ROUGH = {"albedo": rgb(0.8, 0.5, 0.3), "radius": 0.3, "alpha": 0.3}
 MATTER = {"profile": "better_dipole", "sigma_a": 0.4, "sigma_s": 6.0, "alpha": 0.3}
 WALK = {"profile": "random_walk", "sigma_a": rgb(0.4, 0.6, 0.9), "sigma_s": 6.0, "g": 0.3, "alpha": 0.3}

@@ -38,7 +38,10 @@ INDIRECT = [
     "camera_rotate", "own_horizon", "bend_horizon", "box_in_turning_mirror", "glossy_wall", "camera_glossy_wall",
     "box_behind_veil_under_hidden_sky", "shadow_behind_veil", "shadow_projector",
 ]  # fmt: skip
-CONTACT = ["floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor"]
+CONTACT = [
+    "floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor", "box_through_floor",
+    "ball_through_floor", "pipe_through_ball", "camera_before_ball_through_box",
+]  # fmt: skip
 BORDERS = ["six_sides_seen", "hard_spot_seen", "closed_can", "seam_off_by_rounding", "turned_face"]
 EDGE_ON = ["edge_on_orthographic", "edge_on_perspective"]  # shadows: `test_edge_on`
 

@@ -16,6 +16,7 @@ from ..boundary import EdgeRecord
 from ..path_state import SceneTraits
 from ..primary_edges import sample_count
 from .levels import Level, Levels
+from .meetings import meeting_records
 from .reflected import reflected_record
 from .seen import seen_record
 
@@ -94,6 +95,16 @@ def jump_records(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, 
                 record = seen_record(integrator, scene, camera, part, stream, spp, count, chains, forward)
                 yield from _if_attached(record)
                 del record  # nothing attached may be left in forward mode
+
+
+def seen_meetings(integrator: Any, scene: Any, sensor: Any, seed: Any, spp: int, forward: bool) -> Iterator[EdgeRecord]:
+    """Where surfaces pass through each other."""
+    sliding = integrator.sliding_cameras(scene, sensor)
+    for k, camera in enumerate(cameras(sensor)):
+        stream = mi.sample_tea_32(mi.UInt32(seed) ^ 0x3C6EF372, mi.UInt32(k))[0]
+        dr.make_opaque(stream)
+        count = max(FEWEST, sample_count(camera, spp))
+        yield from meeting_records(integrator, scene, camera, sliding, stream, spp, count, forward)
 
 
 def _if_attached(record: EdgeRecord) -> Iterator[EdgeRecord]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import drjit as dr
@@ -194,14 +195,14 @@ def seen_record(
     traits = SceneTraits(scene, sensor_moves(camera.sensor), forward)
     zero = mi.Float(0)
     with dr.suspend_grad():
-        segment, crossing, weight = _search(integrator, scene, camera, levels, seed, spp, chains)
+        find, length = partial(find_crossing, levels), _length(levels)
+        segment, crossing, weight = search_film(integrator, scene, camera, find, length, seed, spp, chains)
         rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
         index, pmf, _ = DeviceDistribution(weight).sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
         c = dr.gather(Crossing, crossing, index)
         view = View(integrator, scene, camera, dr.gather(type(segment), segment, index))
         active = pmf > 0
-        δ = mi.Float(_length(levels))
-        root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, δ, active)
+        root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, mi.Float(length), active)
         slope = dr.hypot(root.along, root.across)
         worth = dr.gather(mi.Float, weight, index) * 2 * dr.abs(root.along) / (slope * pmf * count)
         found = root.found & camera.inside(view.pos(root.t, zero)) & dr.isfinite(worth)
@@ -266,9 +267,22 @@ def _length(levels: Levels) -> float:
     return RIM if levels.views() else LENGTH
 
 
-def _search(integrator, scene, camera, levels, seed, spp, chains):
-    """One segment per lane: (`FilmSegment`, `Crossing`, Float weight per length of curve)."""
-    length = _length(levels)
+def search_film(
+    integrator: Any,
+    scene: Any,
+    camera: Any,
+    find: Callable[..., Crossing],
+    length: float,
+    seed: Any,
+    spp: int,
+    chains: bool = False,
+) -> tuple[FilmSegment, Crossing, Any]:
+    """One segment per lane: (`FilmSegment`, `Crossing`, Float weight per length of curve).
+
+    Args:
+        find: chooses a crossing on each segment: function of (view, length, rng, active).
+        length: of the segments, in pixels.
+    """
     low, high = camera.window()
     low, high = low - LENGTH, high + LENGTH
     pixels = float(camera.size[0] + 2 * camera.border) * float(camera.size[1] + 2 * camera.border)
@@ -278,7 +292,7 @@ def _search(integrator, scene, camera, levels, seed, spp, chains):
     # Where there are any.
     count = int(min(max(256, PILOTS * pixels), MOST_PILOTS))
     segment, crossing = _segments(
-        integrator, scene, camera, levels, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film, LENGTH, chains
+        integrator, scene, camera, find, mi.sample_tea_32(seed, mi.UInt32(4))[1], count, film, LENGTH, chains
     )
     here = dr.zeros(mi.Float, guide.columns * guide.rows)
     dr.scatter_reduce(dr.ReduceOp.Add, here, dr.minimum(crossing.times, 2), film.cell_of(segment.start))
@@ -292,13 +306,13 @@ def _search(integrator, scene, camera, levels, seed, spp, chains):
         high - low,
     )
     count = max(FEWEST_SEGMENTS, int(SEGMENTS * spp * pixels))
-    segment, crossing = _segments(integrator, scene, camera, levels, seed, count, film, length, chains)
+    segment, crossing = _segments(integrator, scene, camera, find, seed, count, film, length, chains)
     weight = crossing.times / (film.pdf(segment.start) * (length * count))
     dr.eval(segment, crossing, weight)
     return segment, crossing, weight
 
 
-def _segments(integrator, scene, camera, levels, seed, count, film, length, chains):
+def _segments(integrator, scene, camera, find, seed, count, film, length, chains):
     """Segments whose beginnings ``film`` distributes: (`FilmSegment`, `Crossing`)."""
     rng = lane_sampler(seed, count)
     lane = dr.arange(mi.UInt32, count)
@@ -332,6 +346,6 @@ def _segments(integrator, scene, camera, levels, seed, count, film, length, chai
         dr.eval(segment)
         view = ChainView(integrator, scene, camera, segment)
         active = segment.length > 0
-    crossing = find_crossing(levels, view, mi.Float(length), rng, active)
+    crossing = find(view, mi.Float(length), rng, active)
     dr.eval(segment, crossing)
     return segment, crossing
