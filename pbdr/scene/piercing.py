@@ -49,6 +49,8 @@ def piercing(scene: Any, all_pairs: bool = False) -> list[tuple[str, str]]:
 
 def _overlapping(shapes: list[Any], all_pairs: bool) -> np.ndarray:
     """(N, 2) numbers of shapes whose boxes overlap."""
+    if len(shapes) < 2:
+        return np.empty((0, 2), int)
     boxes = [s.bbox() for s in shapes]
     low, high = (np.array([np.array(b, float).ravel() for b in side]) for side in zip(*((b.min, b.max) for b in boxes)))
     size = np.linalg.norm(np.where(np.isfinite(high - low), high - low, 1e30), axis=1)
