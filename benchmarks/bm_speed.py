@@ -100,7 +100,7 @@ def interior(scene, sensor, depth, spp, key):
 
         return work
 
-    return compare(task("prb_edge", sppp=0), task("prb"))
+    return compare(task("prb_edge", sppp=0, sppi=0), task("prb"))
 
 
 def main():

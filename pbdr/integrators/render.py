@@ -327,10 +327,9 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
 
     def _first_point(self, scene, sensor, ray, pos):
         """(cameras, arguments of `sample`): how light inside what the sensor sees follows what moves."""
-        sliding = self.sliding_cameras(scene, sensor)
-        if not sliding:
-            return [], {}
-        return sliding, {"first": first_point(sliding, pos), "first_hit": self.first_hit(scene, ray, True)}
+        # Both passes begin with the same hit.
+        sliding, start = self.sliding_cameras(scene, sensor), {"first_hit": self.first_hit(scene, ray, True)}
+        return sliding, start | ({"first": first_point(sliding, pos)} if sliding else {})
 
     def sliding_cameras(self, scene, sensor):
         """The cameras whose film slides, see `sliding_film`: of others what they see is held."""
