@@ -15,7 +15,7 @@ from ..scene.attached import Parameter
 from ..scene.instances import all_shapes
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
-from ..scene.piercing import piercing
+from ..scene.piercing import Pair, piercing
 from ..scene.sensors import Camera, cameras, sensor_moves
 from ..scene.shapes import (
     distance_grids,
@@ -79,32 +79,41 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
         )
 
 
-def warn_of_meetings(scene: Any, pairs: list[tuple[str, str]], max_depth: int) -> None:
-    """Say once where `prb_edge` does not follow the border between shapes that pass through each other.
-
-    Args:
-        pairs: of names, see `scene.piercing`.
-    """
-    if not pairs:
-        return
-    through = _through(pairs)
+def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitters: bool) -> None:
+    """Say once where `prb_edge` does not follow the border between shapes that pass through each other."""
     translucent = {s.id() for s in translucent_shapes(scene)}
-    if any(translucent & set(pair) for pair in pairs):
+    shallow = [p for p in pairs if not p.deep]
+    if shallow:
         warn_once(
-            f"prb_edge: {through}. Where light enters a translucent object it jumps at the border between them, and the derivative"
-            " of that is missing, which may be a large part. Let shapes touch, or keep them apart."
+            f"prb_edge: {_through(shallow)} by less than a thousandth of their size, too little for the border between them to be"
+            " found, and the derivative of its motion is missing. Let them touch exactly, or overlap by more."
+        )
+    inside = [p for p in pairs if translucent & set(p.names)]
+    if inside:
+        warn_once(
+            f"prb_edge: {_through(inside)}. Where light enters a translucent object it jumps at the border between them, and the"
+            " derivative of that is missing, which may be a large part. Let shapes touch, or keep them apart."
+        )
+    lit = [p for p in pairs if p.shines]
+    if lit and (hide_emitters or max_depth != 1):
+        hidden = ", nor where hide_emitters leaves the light out" if hide_emitters else ""
+        warn_once(
+            f"prb_edge: {_through(lit)}, one of which is a light. Where it ends there for what it lights, the derivative of that"
+            f" border's motion is missing{hidden}, which may be a large part. Let lights end before other surfaces."
         )
     flags = [s.bsdf().flags() for s in all_shapes(scene) if s.bsdf() is not None]
-    if not 0 <= max_depth <= 2 or any(mi.has_flag(f, mi.BSDFFlags.Delta) for f in flags):
+    if pairs and (not 0 <= max_depth <= 2 or any(mi.has_flag(f, mi.BSDFFlags.Delta) for f in flags)):
         warn_once(
-            f"prb_edge: {through}. The border between them is followed where the camera sees it, not as other surfaces and mirrors"
-            " see it: a small part of the derivative may be missing. Let shapes touch, or join them."
+            f"prb_edge: {_through(pairs)}. The border between them is followed where the camera sees it, not as other surfaces and"
+            " mirrors see it: a small part of the derivative may be missing. Let shapes touch, or join them."
         )
 
 
-def _through(pairs: list[tuple[str, str]]) -> str:
-    more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
-    return "shapes '{}' and '{}'{} pass through each other".format(*pairs[0], more)
+def _through(pairs: list[Pair]) -> str:
+    (a, b), more = pairs[0].names, f" (and {len(pairs) - 1} more pairs)" if len(pairs) > 1 else ""
+    if a == b:
+        return f"shapes within instance '{a}' pass through each other{more}"
+    return f"shapes '{a}' and '{b}' pass through each other{more}"
 
 
 def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:

@@ -155,7 +155,7 @@ class EdgeIntegrator(PathIntegrator):
             return
         self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor))
-        warn_of_meetings(scene, meeting, self.max_depth)
+        warn_of_meetings(scene, meeting, self.max_depth, self.hide_emitters)
         # Samples per pixel of outline: their number follows the side of the film.
         lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
         if seen and terms.primary > 0:

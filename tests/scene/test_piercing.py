@@ -16,7 +16,7 @@ BALL = {"type": "sphere", "radius": 0.5}
 
 def pairs(**objects):
     scene = mi.load_dict({"type": "scene", **objects}, optimize=False)
-    return {frozenset(p) for p in piercing(scene, all_pairs=True)}
+    return {frozenset(p.names) for p in piercing(scene, all_pairs=True)}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def pairs(**objects):
             {"type": "rectangle", "to_world": T().translate([1, 0, 1]).rotate([0, 1, 0], 90)},
             False,
         ),
+        ({"type": "cube"}, {"type": "rectangle", "to_world": T().translate([0, 0, -0.9999]).scale(5)}, True),
         (mesh_file(8), {"type": "cube", "to_world": T().translate([1.2, 0, 0]).scale(0.5)}, True),
     ],
 )
@@ -57,6 +58,21 @@ def test_instances_are_where_they_are_put():
     assert pairs(group=group, floor=floor, **instances) == {frozenset(("high", "floor"))}
 
 
+def test_shapes_of_one_group():
+    for z, expected in ((0.9, {frozenset(["one"])}), (1.1, set())):
+        group = {"type": "shapegroup", "a": BALL, "b": BALL | {"center": [0, 0, z]}}
+        one = {"type": "instance", "to_world": T().translate([0, 0, 3]), "group": {"type": "ref", "id": "group"}}
+        assert pairs(group=group, one=one) == expected
+
+
+def test_how_deep_and_whether_one_shines():
+    for z, deep in ((-0.9999, False), (-0.98, True)):
+        lamp = {"type": "rectangle", "to_world": T().translate([0, 0, z]).scale(5), "emitter": {"type": "area"}}
+        scene = mi.load_dict({"type": "scene", "box": {"type": "cube"}, "lamp": lamp}, optimize=False)
+        (pair,) = piercing(scene, all_pairs=True)
+        assert pair.deep == deep and pair.shines
+
+
 def test_only_what_moves_is_asked_and_what_moved_is_asked_again():
     scene = mi.load_dict({"type": "scene", "a": BALL, "b": BALL | {"center": [0.9, 0, 0]}}, optimize=False)
     assert piercing(scene) == []
@@ -64,7 +80,7 @@ def test_only_what_moves_is_asked_and_what_moved_is_asked_again():
     params["b.to_world"] = params["b.to_world"].translate([dr.opaque(mi.Float, 0.0), 0, 0])
     dr.enable_grad(params["b.to_world"])
     params.update()
-    assert piercing(scene) == [("a", "b")]
+    assert [p.names for p in piercing(scene)] == [("a", "b")]
     params["b.to_world"] = params["b.to_world"].translate([5.0, 0, 0])
     params.update()
     assert piercing(scene) == []
@@ -85,6 +101,8 @@ def warnings_of(monkeypatch, scene, integrator):
 
 def test_what_is_missing_is_said(monkeypatch):
     def build(bsdf, lift):
+        if bsdf is None:
+            return mi.load_dict(contact_scene(object=standing(lift=lift)), optimize=False)
         d = contact_scene(
             object={**BALL, "center": [0, lift - 0.5, 0], "bsdf": bsdf}, sensor=camera(origin=(1, 2.2, 5))
         )
@@ -95,6 +113,9 @@ def test_what_is_missing_is_said(monkeypatch):
         (diffuse(), -0.2, {"type": "prb_edge", "max_depth": 2}, 0),
         (diffuse(), -0.2, {"type": "prb_edge", "max_depth": 3}, 1),
         (diffuse(), 0.1, {"type": "prb_edge", "max_depth": 3}, 0),
+        (None, -1e-4, {"type": "prb_edge", "max_depth": 2}, 1),
+        (None, -1e-2, {"type": "prb_edge", "max_depth": 2}, 0),
+        (None, 0, {"type": "prb_edge", "max_depth": 2}, 0),
         (translucent, -0.2, {"type": "prb_edge", "max_depth": 2}, 1),
         (diffuse(), -0.2, {"type": "prb_reparam", "max_depth": 2}, 1),
     ):
