@@ -43,6 +43,10 @@ OVERRIDES = {
     "unknown integrator parameter": ("integrator.max_dept=3", "max_dept"),
     "parameter that an integrator of Mitsuba has not": ("integrator={type='path', foo=1}", 'integer "foo": 1'),
     "override without value": ("schedule.iterations", "expected section.key=value"),
+    "override beyond a list": ("parameters.5.key=a", "no entry '5'"),
+    "override of a list": ("parameters.0=1", "name an entry of that list and a key"),
+    "initial value that is no number": ("parameters.1.initial=nan", "finite number"),
+    "more samples than a mean can hold": ("schedule.spp=99999999999", "less than or equal to 16777216"),
 }
 
 
@@ -66,6 +70,7 @@ def test_experiment(folder, refuse, name):
 COMMANDS = {
     "image of unknown kind": ("render {xml} -o a.xyz", ".exr, .png"),
     "image in a file": ("render {xml} -o {xml}/a.exr", "cannot be made a folder"),
+    "folder in place of a scene": ("render {folder}", "this is a folder"),
     "unknown variant": ("render {xml} -m llvm_ad_rgbb", "Did you mean 'llvm_ad_rgb'"),
     "maps in a file": ("gradcheck {xml} ball.vertex_positions -o {xml}", "cannot be made a folder"),
     "unknown integrator": ("gradcheck {xml} ball.vertex_positions --integrator prb_edgee", "Did you mean 'prb_edge'"),
@@ -87,6 +92,17 @@ def test_command(folder, refuse, name):
         lambda: app(arguments, standalone_mode=False),
     )
     assert sorted(p.name for p in folder.parent.iterdir()) == ["scene"]
+
+
+def test_an_image_in_place_of_a_folder(folder, refuse):
+    from pbdr.cli import commands  # noqa: F401
+    from pbdr.cli.main import app
+
+    (folder / "a.png").mkdir()
+    arguments = ["render", str(folder / "scene.xml"), "-o", str(folder / "a.png")]
+    refuse(
+        "command line, image in place of a folder", "cannot be written", lambda: app(arguments, standalone_mode=False)
+    )
 
 
 @pytest.mark.parametrize("mode", ["render", "render_forward"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from ..core import memory as memory_budget
 from ..core.errors import InputError
 from ..core.files import require_folder
+from ..core.memory import MOST_SAMPLES
 from .main import Define, Memory, Mode, app, console, panel
 
 IMAGES = (".exr", ".png", ".jpg", ".jpeg", ".hdr", ".rgbe", ".pfm")  # that `mi.Bitmap` writes
@@ -45,8 +47,8 @@ def doctor() -> None:
 def render(
     scene: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="EXR or PNG file.")] = Path("render.exr"),
-    spp: Annotated[int, typer.Option(min=1)] = 64,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    spp: Annotated[int, typer.Option(min=1, max=MOST_SAMPLES)] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     sensor: int = 0,
     mode: Mode = "",
     define: Define = [],
@@ -62,6 +64,9 @@ def render(
     if output.suffix.lower() not in IMAGES:
         raise InputError(f"-o {output}: the name of an image ends in one of {', '.join(IMAGES)}.")
     require_folder(output.parent, "-o: the folder")
+    there = next(p for p in (output, *output.absolute().parents) if p.exists())
+    if output.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"-o {output}: it cannot be written. Name a file in a folder of yours.")
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))
@@ -136,8 +141,8 @@ def gradcheck(
         str, typer.Option(help="Plugin name, with the max_depth of the scene's; default: the scene's own.")
     ] = "",
     step: float = 0.02,
-    spp: int = 256,
-    fd_spp: int = 4096,
+    spp: Annotated[int, typer.Option(max=MOST_SAMPLES)] = 256,
+    fd_spp: Annotated[int, typer.Option(max=MOST_SAMPLES)] = 4096,
     seeds: int = 16,
     error: Annotated[float, typer.Option(help="Required standard error, relative.")] = 0.01,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for maps and JSON.")] = Path(".gradcheck"),

@@ -11,6 +11,7 @@ from .errors import InputError
 
 SHARE = 0.5  # of the free memory, where nothing was said
 LEAST = 64 << 20
+MOST_SAMPLES = 1 << 24  # per pixel: with more, means of float32 numbers no longer change
 _UNITS = {"": 1, "k": 10, "m": 20, "g": 30, "t": 40}
 _budget: int | None = None
 

@@ -48,6 +48,8 @@ def boundary_forward(sensor: Any, records: Iterable[EdgeRecord]) -> Any:
         for r in records:
             with dr.resume_grad():
                 v = _speed(r)
+            # Of two surfaces that all but touch, both as dark, the speed may be infinite.
+            v = dr.select(dr.any(mi.unpolarized_spectrum(r.value) != 0) | (r.alpha != 0), v, 0)
             film.put(r.pos, r.value * v, r.alpha * v, r.wavelengths, r.active)
             if r.learn is not None or r.tally is not None:
                 worth = dr.select(r.active, dr.mean(mi.unpolarized_spectrum(r.value)) * v, 0)

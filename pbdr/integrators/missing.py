@@ -8,11 +8,12 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
+from ..bsdfs.lobes import PERTURBING, contains
 from ..core.errors import warn_once
 from ..core.recording import recording
 from ..geometry.mesh_topology import has_face_attributes
 from ..scene.attached import Parameter
-from ..scene.instances import all_shapes
+from ..scene.instances import all_shapes, moves
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
 from ..scene.piercing import Pair, piercing
@@ -20,6 +21,7 @@ from ..scene.sensors import Camera, cameras, sensor_moves
 from ..scene.shapes import (
     distance_grids,
     has_rim,
+    interpolates_normals,
     jumps_between_faces,
     shapes_move,
     textures_of,
@@ -72,11 +74,21 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
             "prb_edge: shadows of point-like lights that the camera sees in mirrors or through smooth glass have no derivative:"
             " use small area lights."
         )
+    if point_like and any(_bends_normals(s) for s in scene.shapes() if moves(s)):
+        warn_once(
+            "prb_edge: on meshes with interpolated normals and a bump or normal map, the border between light and shadow of point,"
+            " spot, directional and projector lights is not followed exactly: derivatives have been found 4 % too small. Use area"
+            " lights or an envmap."
+        )
     if delta and rough and max_depth >= 3 and moving:
         warn_once(
             "prb_edge: outlines that rough surfaces see in mirrors or through smooth glass (caustics, and shadows"
             " cast through glass) are not sampled; those that the camera sees there are."
         )
+
+
+def _bends_normals(shape: Any) -> bool:
+    return shape.bsdf() is not None and interpolates_normals(shape) and contains(shape.bsdf(), PERTURBING)
 
 
 def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitters: bool) -> None:
@@ -96,10 +108,10 @@ def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitter
         )
     lit = [p for p in pairs if p.shines]
     if lit and (hide_emitters or max_depth != 1):
-        hidden = ", nor where hide_emitters leaves the light out" if hide_emitters else ""
+        hidden = " (also where the camera looks through the light, by hide_emitters)" if hide_emitters else ""
         warn_once(
             f"prb_edge: {_through(lit)}, one of which is a light. Where it ends there for what it lights, the derivative of that"
-            f" border's motion is missing{hidden}, which may be a large part. Let lights end before other surfaces."
+            f" border's motion{hidden} is missing, which may be a large part. Let lights end before other surfaces."
         )
     flags = [s.bsdf().flags() for s in all_shapes(scene) if s.bsdf() is not None]
     if pairs and (not 0 <= max_depth <= 2 or any(mi.has_flag(f, mi.BSDFFlags.Delta) for f in flags)):
@@ -134,6 +146,7 @@ def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
             "prb_reparam: outlines seen in mirrors or through smooth glass are missing from the derivative. prb_edge"
             " samples them."
         )
+    _warn_of_large_spheres(scene)
     pairs = piercing(scene)
     if pairs:
         warn_once(
@@ -162,6 +175,17 @@ def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
             " maps that turn normals over, normals of vertices that do on meshes of few faces) are followed only where all"
             " around moves alike: the derivative may be wrong. prb_edge samples them."
         )
+
+
+def _warn_of_large_spheres(scene: Any) -> None:
+    sizes = {s: float(dr.norm(s.bbox().extents())) for s in scene.shapes()}
+    smallest = min((x for s, x in sizes.items() if moves(s)), default=0)
+    for s, x in sizes.items():
+        if s.class_name() == "Sphere" and x > LARGE * smallest > 0:
+            warn_once(
+                f"prb_reparam: sphere '{s.id()}' is more than {LARGE} times as large as what moves; beside it single samples may be"
+                " so far off that the derivative is of no use. Take a rectangle or a smaller sphere, or prb_edge."
+            )
 
 
 def warn_of_alpha(scene: Any, sensor: Any) -> None:
@@ -286,6 +310,7 @@ def _beyond(scene: Any, camera: Camera, far: float) -> bool:
     return bool(dr.any(dr.isfinite(length) & blocks(scene, beyond, True)))
 
 
+LARGE = 500  # extent of a sphere, relative to what moves, from which on its horizon is lost in rounding
 SMALLEST = (
     5e-4  # extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it
 )

@@ -65,6 +65,9 @@ ALONG = 0.02  # what a distance along a boundary counts, squared, beside one acr
 FLOOR, MOST = 1e-4, 60.0  # least of what W is a power of; largest α q: 1 / Σ W must not overflow
 COARSE = 0.02  # radians between the normals of vertices and of faces from which the horizons of faces count
 NEAR = 6.0  # q to the horizon up to which it counts
+CLOSEST = (
+    4e-6  # least distance of a boundary from where the ray begins, relative to that of the hit and the surface's size
+)
 
 
 def row_type(vector: Any) -> Any:
@@ -231,8 +234,12 @@ class WarpField(Field):
         # Rather than a guess at the outline of a mesh, the way to it.
         further, there, p, along = contour_ahead(self.measure, ray, pi, si, nearest.estimated)
         pi, si.p = dr.select(further, there, pi), dr.select(further, p, si.p)
-        met = nearest.met | further
-        n = chart.vector(chart.across(ray, si.p, dr.select(further, along, nearest.along)))
+        # Beside a very large round surface its outline may come to lie where the ray begins.
+        to = mi.Vector3f(si.p - ray.o)
+        t = dr.norm(to)
+        apart = t > CLOSEST * (pi.t + dr.norm(si.dp_dv) + dr.norm(si.dp_du))
+        met = (nearest.met | further) & apart
+        n = chart.vector(dr.select(apart, chart.across(ray, si.p, dr.select(further, along, nearest.along)), 0))
         beside, beside_drop = chart.toward(ray, si.p)
         beside, beside_drop = dr.select(met, beside, offset), dr.select(met, beside_drop, drop)
         q, dq = chart.closeness(beside, beside_drop, dr.select(met, n, 0), ALONG)
@@ -240,9 +247,8 @@ class WarpField(Field):
         bottom = expm1(q) + self.settings.contrast * narrow * dr.select(further, 0, nearest.s) + FLOOR
         W = dr.power(1 / bottom, self.settings.power)
         slope = dq * dr.select(q < self.settings.farthest, -self.settings.exponent * dr.exp(q) / bottom, 0)
-        to = mi.Vector3f(si.p - ray.o)
-        t = dr.norm(to)
-        return pi, n, to / t, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
+        to, t = dr.select(apart, to / t, ray.d), dr.select(apart, t, pi.t)
+        return pi, n, to, t, self.measure.gain(ray, pi, si, nearest.s, narrow), W, slope
 
     @dr.syntax
     def _totals(self, chart, rows, Z):

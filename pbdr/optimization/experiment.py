@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..core.errors import InputError, near_matches
+from ..core.memory import MOST_SAMPLES
 from ..scene.lighting import Lighting
 from ..scene.load import LIGHT_PATHS, accepted, light_paths
 
@@ -42,7 +43,7 @@ class Targets(_Strict):
 
     images: list[str] = []
     scene: str = ""
-    spp: int = Field(512, ge=1)
+    spp: int = Field(512, ge=1, le=MOST_SAMPLES)
     background: tuple[float, float, float] | None = None  # linear RGB behind transparent pixels of the images
 
 
@@ -61,7 +62,7 @@ class ParameterSpec(_Strict):
     )
     learning_rate: float = Field(0.02, gt=0)
     bounds: tuple[float, float] | None = None
-    initial: float | list[float] | None = None
+    initial: FiniteFloat | list[FiniteFloat] | None = None
     smoothness: float = Field(19.0, ge=0)  # of large_steps
     unit: float = Field(1.0, gt=0)  # of pose: scene units of translation per unit
     beta_1: float = Field(0.9, ge=0, lt=1)
@@ -73,8 +74,8 @@ class ParameterSpec(_Strict):
 class Schedule(_Strict):
     iterations: int = Field(100, ge=1)
     views_per_step: int = Field(1, ge=1)
-    spp: int = Field(8, ge=1)
-    spp_grad: int = Field(0, ge=0)  # 0: spp
+    spp: int = Field(8, ge=1, le=MOST_SAMPLES)
+    spp_grad: int = Field(0, ge=0, le=MOST_SAMPLES)  # 0: spp
     shares: tuple[float, float, float] | None = None  # of spp: interior, primary, indirect; else measured
     final_rate: float = Field(0.1, gt=0)  # learning rates fall geometrically to this share
     checkpoint_every: int = Field(20, ge=1)
@@ -194,7 +195,18 @@ def _override(data: dict, override: str) -> None:
         value = text
     *sections, last = dotted.strip().split(".")
     for name in sections:
-        data = data[int(name)] if isinstance(data, list) and name.isdigit() else data.setdefault(name, {})
+        if isinstance(data, list):
+            if not name.isdigit() or int(name) >= len(data):
+                raise InputError(
+                    f"--set {override}: there is no entry '{name}' in that list, which has {len(data)}, from 0 on."
+                )
+            data = data[int(name)]
+        else:
+            data = data.setdefault(name, {})
+        if not isinstance(data, (dict, list)):
+            raise InputError(f"--set {override}: '{name}' is a value, not a section.")
+    if isinstance(data, list):
+        raise InputError(f"--set {override}: name an entry of that list and a key, as in section.0.key=value.")
     data[last] = value
 
 

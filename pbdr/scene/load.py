@@ -136,6 +136,8 @@ def _parse(path: str | Path, parameters: dict[str, Any]) -> tuple[Any, Any]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such scene file.")
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; name a scene file.")
     config = mi.parser.ParserConfig(mi.variant())
     try:
         return config, mi.parser.parse_file(config, str(path), **{k: str(v) for k, v in parameters.items()})

@@ -107,6 +107,16 @@ def mesh_through_mesh():
     return scene(box=standing(), ball=other)
 
 
+@case("contact", "instance.to_world", "translate_x", 0.02, 2)
+def ball_through_box_of_a_group():
+    ball = {"type": "sphere", "center": [0.3, 0.4, 0.3], "radius": 0.45, "bsdf": diffuse(0.1, 0.2, 0.7)}
+    group = {"type": "shapegroup", "box": standing(), "ball": ball}
+    return scene(
+        group=group,
+        instance={"type": "instance", "to_world": T().translate([0, 0.2, 0]), "group": {"type": "ref", "id": "group"}},
+    )
+
+
 @case("contact", "sensor.to_world", "translate_x", 0.02)
 def camera_before_box():
     return scene(box=standing())

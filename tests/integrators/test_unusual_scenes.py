@@ -10,11 +10,14 @@ import pytest
 from pbdr.core import errors
 from pbdr.core.errors import UnsupportedError
 from pbdr.core.recording import freeze
+from pbdr.integrators.boundary import EdgeRecord, boundary_forward
 from pbdr.integrators.film import require_colours
 from pbdr.scene.sensors import can_be_recorded
 from pbdr.validation.cases import camera, diffuse, film
+from pbdr.validation.finite_difference import forward_derivative
 from pbdr.validation.jump_cases import bumpy
 from pbdr.validation.meshes import as_file, knobbly_ball
+from pbdr.validation.perturbation import Perturbation
 
 T = mi.ScalarTransform4f
 
@@ -237,3 +240,27 @@ def test_meshes_wound_at_random_are_warned_of():
         spp=4,
     )
     assert any("wind oppositely" in line for line in errors._warned)
+
+
+def test_what_shows_nothing_may_move_infinitely_fast():
+    """As between two surfaces that all but touch."""
+    sensor, x = mi.load_dict(camera(film=film(4))), mi.Float(0)
+    dr.enable_grad(x)
+    dr.set_grad(x, 1)
+    speed = x * mi.Float([np.inf, 1.0])
+    values = mi.Spectrum(mi.Float([0.0, 1.0]))
+    record = EdgeRecord(mi.Point2f(2, 2), values, mi.Float([0.0, 0.0]), mi.Color0f(), mi.Bool([True, True]), speed)
+    image = np.array(boundary_forward(sensor, [record]))
+    assert np.isfinite(image).all() and image.sum() > 0
+
+
+def test_no_nan_beside_a_sphere_like_a_planet():
+    """The ground's horizon begins at one's feet."""
+    kind = "prb_reparam"
+    ground = {"type": "sphere", "center": [0, -1000.8, 0], "radius": 1000, "bsdf": diffuse(0.5, 0.5, 0.5)}
+    ball = {"type": "sphere", "center": [0, -0.3, 0], "radius": 0.4, "bsdf": diffuse()}
+    scene = world(sensor=camera(origin=(1, 2.2, 5), fov=30, film=film(24)), ground=ground, ball=ball)
+    move = Perturbation(mi.traverse(scene), "ball.to_world", "translate_y")
+    integrator = mi.load_dict({"type": kind, "max_depth": 2})
+    for seed in range(6):
+        assert np.isfinite(forward_derivative(scene, move, integrator, scene.sensors()[0], 96, seed)).all()

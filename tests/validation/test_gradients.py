@@ -40,7 +40,7 @@ INDIRECT = [
 ]  # fmt: skip
 CONTACT = [
     "floor_under_box", "box_on_floor_by_point", "camera_before_box", "box_nearly_on_floor", "box_through_floor",
-    "ball_through_floor", "pipe_through_ball", "camera_before_ball_through_box",
+    "ball_through_floor", "pipe_through_ball", "camera_before_ball_through_box", "ball_through_box_of_a_group",
 ]  # fmt: skip
 BORDERS = ["six_sides_seen", "hard_spot_seen", "closed_can", "seam_off_by_rounding", "turned_face"]
 EDGE_ON = ["edge_on_orthographic", "edge_on_perspective"]  # shadows: `test_edge_on`

@@ -88,7 +88,9 @@ class Plane:
 
 def differ(a: Any, b: Any) -> Any:
     """Bool: do two preliminary intersections lie on two shapes?"""
-    return (a.shape != b.shape) | (a.instance != b.instance)
+    # Embree names the shapes of a group by numbers.
+    of_group = a.instance != dr.zeros(mi.ShapePtr)
+    return (a.shape != b.shape) | (a.instance != b.instance) | (of_group & (a.shape_index != b.shape_index))
 
 
 @dr.syntax
