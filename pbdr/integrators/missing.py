@@ -314,6 +314,7 @@ LARGE = 500  # extent of a sphere, relative to what moves, from which on its hor
 SMALLEST = (
     5e-4  # extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it
 )
+FINE = 3e-3  # extent of a shape that moves, below which that distance is more than some percent of it
 
 
 def warn_of_size(scene: Any) -> None:
@@ -324,3 +325,12 @@ def warn_of_size(scene: Any) -> None:
             f"The whole scene is {extent:.1g} units large: Mitsuba starts rays up to 9e-5 units away from surfaces, so that shadows"
             " and outlines are displaced. Scale it up."
         )
+        return
+    for shape in scene.shapes():
+        size = float(dr.norm(shape.bbox().extents()))
+        if moves(shape) and 0 < size < FINE:
+            warn_once(
+                f"Shape '{shape.id()}' is {size:.1g} units large, and moves: Mitsuba starts rays up to 9e-5 units away from surfaces, so"
+                " that its shadows and outlines are displaced, and derivatives off by several percent. Scale the scene up."
+            )
+            return

@@ -264,3 +264,16 @@ def test_no_nan_beside_a_sphere_like_a_planet():
     integrator = mi.load_dict({"type": kind, "max_depth": 2})
     for seed in range(6):
         assert np.isfinite(forward_derivative(scene, move, integrator, scene.sensors()[0], 96, seed)).all()
+
+
+@pytest.mark.parametrize("radius, count", [(4e-4, 1), (4e-2, 0)])
+def test_small_things_that_move_are_named(monkeypatch, radius, count):
+    said = []
+    monkeypatch.setattr(errors, "_warned", set())
+    monkeypatch.setattr(mi, "Log", lambda level, message: said.append(message))
+    scene = world(mote={"type": "sphere", "radius": radius}, floor={"type": "rectangle"})
+    params = mi.traverse(scene)
+    dr.enable_grad(params["mote.to_world"])
+    params.update()
+    dr.backward(dr.mean(mi.render(scene, params, integrator=mi.load_dict({"type": "prb_edge", "max_depth": 2}), spp=4)))
+    assert len([m for m in said if "'mote' is" in m and "Scale the scene up" in m]) == count
