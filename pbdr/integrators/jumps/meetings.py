@@ -28,7 +28,7 @@ from ...scene.shapes import moved_across
 from ..boundary import EdgeRecord
 from ..path_state import SceneTraits
 from ..sliding_film import first_point, outline_record
-from .search import QUIET, Crossing, on_both_sides
+from .search import QUIET, Crossing, Piece, on_both_sides, whole
 from .seen import LENGTH, FilmSegment, FilmView, search_film
 
 HALVINGS, MOST = 10, 17  # of a segment; the same where a surface is seen at grazing angle
@@ -58,19 +58,6 @@ class Meeting:
     found: Any
 
 
-@dataclass
-class Part:
-    """State of the search: the part [a, b] of a segment."""
-
-    a: Any
-    b: Any
-    hit_a: Any
-    hit_b: Any
-    halved: Any  # UInt32
-    worth: Any  # Float, 1 / probability of this part
-    going: Any  # Bool
-
-
 class Plane:
     """The tangent plane of what is seen from a point of a segment."""
 
@@ -96,16 +83,7 @@ def differ(a: Any, b: Any) -> Any:
 @dr.syntax
 def find_meeting(view: FilmView, δ: Any, rng: Any, active: Any) -> Crossing:
     """Choose one curve on each segment, and a short part on which it is met."""
-    zero = mi.Float(0)
-    s = Part(
-        a=dr.zeros(mi.Float, dr.width(active)),
-        b=mi.Float(δ),
-        hit_a=view.hit(zero, zero, active),
-        hit_b=view.hit(mi.Float(δ), zero, active),
-        halved=mi.UInt32(0),
-        worth=mi.Float(1),
-        going=mi.Bool(active),
-    )
+    s = whole(view, δ, active)
     while s.going:
         m = 0.5 * (s.a + s.b)
         hit = view.hit(m, mi.Float(0), s.going)
@@ -127,7 +105,7 @@ def find_meeting(view: FilmView, δ: Any, rng: Any, active: Any) -> Crossing:
 
 
 @dr.syntax
-def _narrowed(view: FilmView, s: Part, active: Any) -> Part:
+def _narrowed(view: FilmView, s: Piece, active: Any) -> Piece:
     """A part over which the distances of A and B do not differ by much, for a curved surface to be a plane there."""
     size = float(max(view.camera.size)) + 1
     most = dr.opaque(mi.UInt32, min(MOST, int(math.log2(LENGTH / (ULPS * UNIT * size)))))

@@ -50,7 +50,7 @@ class Crossing:
 
 @dataclass
 class Piece:
-    """State of the search for a smooth part [a, b] of a segment."""
+    """State of the search for a part [a, b] of a segment, smooth or short."""
 
     a: Any
     b: Any
@@ -80,6 +80,21 @@ class Root:
     found: Any
 
 
+def whole(view: Any, δ: Any, active: Any) -> Piece:
+    """All of a segment, before it is halved."""
+    zero = mi.Float(0)
+    return Piece(
+        a=dr.zeros(mi.Float, dr.width(active)),
+        b=mi.Float(δ),
+        hit_a=view.hit(zero, zero, active),
+        hit_b=view.hit(mi.Float(δ), zero, active),
+        halved=mi.UInt32(0),
+        worth=mi.Float(1),
+        smooth=mi.Bool(False),
+        going=mi.Bool(active),
+    )
+
+
 @dr.syntax
 def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> Crossing:
     """Choose one crossing on each segment.
@@ -90,17 +105,7 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         δ: Float, length of segments.
         rng: sampler.
     """
-    zero = mi.Float(0)
-    s = Piece(
-        a=dr.zeros(mi.Float, dr.width(active)),
-        b=mi.Float(δ),
-        hit_a=view.hit(zero, zero, active),
-        hit_b=view.hit(mi.Float(δ), zero, active),
-        halved=mi.UInt32(0),
-        worth=mi.Float(1),
-        smooth=mi.Bool(False),
-        going=mi.Bool(active),
-    )
+    s = whole(view, δ, active)
     s.going &= levels.any(s.hit_a.shape) | levels.any(s.hit_b.shape)
     while s.going:
         m = 0.5 * (s.a + s.b)
