@@ -94,6 +94,12 @@ def _bends_normals(shape: Any) -> bool:
 def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitters: bool) -> None:
     """Say once where `prb_edge` does not follow the border between shapes that pass through each other."""
     translucent = {s.id() for s in translucent_shapes(scene)}
+    distant = [p for p in pairs if _is_far(scene, p)]
+    if distant:
+        warn_once(
+            f"prb_edge: {_through(distant)} at coordinates {FAR} times their size, where rays start a part of it away from surfaces:"
+            " the derivative beside their border is off by some percent. Move the scene to the origin."
+        )
     shallow = [p for p in pairs if not p.deep]
     if shallow:
         warn_once(
@@ -119,6 +125,12 @@ def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitter
             f"prb_edge: {_through(pairs)}. The border between them is followed where the camera sees it, not as other surfaces and"
             " mirrors see it: a small part of the derivative may be missing. Let shapes touch, or join them."
         )
+
+
+def _is_far(scene: Any, pair: Pair) -> bool:
+    boxes = [s.bbox() for s in scene.shapes() if s.id() in pair.names]
+    size, box = min(((float(dr.norm(b.extents())), b) for b in boxes), key=lambda x: x[0])
+    return max(float(dr.max(dr.abs(corner))) for corner in (box.min, box.max)) > FAR * size
 
 
 def _through(pairs: list[Pair]) -> str:
@@ -310,6 +322,7 @@ def _beyond(scene: Any, camera: Camera, far: float) -> bool:
     return bool(dr.any(dr.isfinite(length) & blocks(scene, beyond, True)))
 
 
+FAR = 300  # coordinates, relative to the size of shapes
 LARGE = 500  # extent of a sphere, relative to what moves, from which on its horizon is lost in rounding
 SMALLEST = (
     5e-4  # extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it

@@ -123,6 +123,17 @@ def test_what_is_missing_is_said(monkeypatch):
         assert len(said) == count and all("'object'" in m and "'floor'" in m for m in said), said
 
 
+@pytest.mark.parametrize("x, count", [(0.0, 0), (1000.0, 1)])
+def test_far_from_the_origin_the_border_is_not_exact(monkeypatch, x, count):
+    place = T().translate([x, 0, 0])
+    cube = {"type": "cube", "to_world": place.translate([0.4, 0, 0]).scale(0.4)}
+    sensor = camera(to_world=place.look_at([0, 1, 4], [0, 0, 0], [0, 1, 0]))
+    scene = {"type": "scene", "sensor": sensor, "sky": {"type": "constant"}, "cube": cube}
+    scene["object"] = {"type": "sphere", "center": [x, 0, 0], "radius": 0.4}
+    said = warnings_of(monkeypatch, mi.load_dict(scene, optimize=False), {"type": "prb_edge", "max_depth": 2})
+    assert len([m for m in said if "Move the scene to the origin" in m]) == count == len(said)
+
+
 def test_far_things_do_not_keep_near_borders_from_being_sampled():
     """A node of the edge tree that reaches to the horizon also holds what is near."""
     from pbdr.geometry.edge_tree import Query
