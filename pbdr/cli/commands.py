@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from ..core import memory as memory_budget
 from ..core.errors import InputError
-from ..core.files import require_folder
+from ..core.files import require_folder, require_writable
 from ..core.memory import MOST_SAMPLES
 from .main import Define, Memory, Mode, app, console, panel
 
@@ -64,9 +63,7 @@ def render(
     if output.suffix.lower() not in IMAGES:
         raise InputError(f"-o {output}: the name of an image ends in one of {', '.join(IMAGES)}.")
     require_folder(output.parent, "-o: the folder")
-    there = next(p for p in (output, *output.absolute().parents) if p.exists())
-    if output.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"-o {output}: it cannot be written. Name a file in a folder of yours.")
+    require_writable(output, "-o")
     set_variant(*([mode] if mode else []))
     memory_budget.set_budget(memory or None)
     loaded = load_file(scene, **_definitions(define))

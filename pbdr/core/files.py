@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .errors import InputError
+
+
+def require_writable(path: str | Path, name: str) -> None:
+    """Refuse the name of a file that cannot be written.
+
+    Raises:
+        InputError: names ``name`` and the remedy.
+    """
+    path = Path(path)
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if path.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{name} {path}: it cannot be written. Name a file in a folder of yours.")
 
 
 def require_folder(path: str | Path, name: str) -> Path:

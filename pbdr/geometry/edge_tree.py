@@ -21,10 +21,8 @@ import mitsuba as mi
 from .edge_sample import EdgeBounds
 
 FAN = 4
-LEAST, NEAR = (
-    0.03,
-    1.25,
-)  # importance of a node beside the sum of its own and its neighbours, within so many radii of it
+# Least importance of a node beside the sum of its own and its neighbours, within so many radii of it.
+LEAST, NEAR = 0.03, 1.25
 SLACK = 1e-3  # radians that widen every cone, against rounding
 # Product of the cosines of both faces, up to which an edge may be a contour, in units of `EdgeBounds.edge_on`.
 FLAT = 2.0

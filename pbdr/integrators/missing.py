@@ -103,8 +103,8 @@ def warn_of_meetings(scene: Any, pairs: list[Pair], max_depth: int, hide_emitter
     shallow = [p for p in pairs if not p.deep]
     if shallow:
         warn_once(
-            f"prb_edge: {_through(shallow)} by less than a thousandth of their size, too little for the border between them to be"
-            " found, and the derivative of its motion is missing. Let them touch exactly, or overlap by more."
+            f"prb_edge: {_through(shallow)} by less than a five-hundredth of their edges, too little for the border between them to"
+            " be found, and the derivative of its motion is missing. Let them touch exactly, or overlap by more."
         )
     inside = [p for p in pairs if translucent & set(p.names)]
     if inside:
@@ -324,9 +324,8 @@ def _beyond(scene: Any, camera: Camera, far: float) -> bool:
 
 FAR = 300  # coordinates, relative to the size of shapes
 LARGE = 500  # extent of a sphere, relative to what moves, from which on its horizon is lost in rounding
-SMALLEST = (
-    5e-4  # extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it
-)
+# Extent of a scene, below which Mitsuba's distance between a ray's origin and its surface is a part of it.
+SMALLEST = 5e-4
 FINE = 3e-3  # extent of a shape that moves, below which that distance is more than some percent of it
 
 

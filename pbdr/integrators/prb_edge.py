@@ -11,7 +11,7 @@ import numpy as np
 from ..core.arrays import on_device
 from ..geometry.scene_edges import SceneEdges
 from ..scene.lights import lights_move
-from ..scene.piercing import piercing
+from ..scene.piercing import may_pierce, piercing
 from ..scene.sensors import cameras, require_projection, sensor_moves
 from ..scene.shapes import shapes_move
 from .boundary import boundary_backward, boundary_forward, scaled
@@ -51,9 +51,9 @@ class EdgeIntegrator(PathIntegrator):
         >>> integrator = mi.load_dict({"type": "prb_edge", "max_depth": 4})   # doctest: +SKIP
 
     What it cannot do: outlines that rough surfaces see by way of mirrors and smooth glass (caustics); the border between
-    surfaces that pass through each other, but as the camera sees it; jumps of nearest-neighbour volumes; the border of a projector's image; the sun and the
-    horizon of a `sunsky` seen in mirrors; shapes inside of groups; outlines of curves and `sdfgrid`; see `known` for
-    what is refused.
+    surfaces that pass through each other, but as the camera sees it; jumps of nearest-neighbour volumes; the border of a
+    projector's image; the sun and the horizon of a `sunsky` seen in mirrors; shapes inside of groups; outlines of curves
+    and `sdfgrid`; see `known` for what is refused.
     Sources: :cite:`li2018differentiable`, :cite:`vicini2021path`, :cite:`zeltner2020specular`.
     """
 
@@ -150,12 +150,13 @@ class EdgeIntegrator(PathIntegrator):
         seen, lights = shapes_move(scene) or sensor_moves(sensor), lights_move(scene)
         turned = SceneTraits(scene).chains_move
         inner, reflected = sees_jumps(self, scene, sensor), len(reflected_levels(scene, sensor)) > 0
-        meeting = piercing(scene, sensor_moves(sensor)) if seen else []
+        meeting = seen and may_pierce(scene, sensor_moves(sensor))
         if not (seen or lights or turned or inner or reflected):
             return
         self.require_warm(scene)
         warn_of_missing_terms(scene, self.max_depth, sensor_moves(sensor))
-        warn_of_meetings(scene, meeting, self.max_depth, self.hide_emitters)
+        if meeting:
+            warn_of_meetings(scene, piercing(scene, sensor_moves(sensor)), self.max_depth, self.hide_emitters)
         # Samples per pixel of outline: their number follows the side of the film.
         lanes = 2 * OUTLINE * 2 / min(sensor.film().crop_size())
         if seen and terms.primary > 0:

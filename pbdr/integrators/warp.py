@@ -65,9 +65,8 @@ ALONG = 0.02  # what a distance along a boundary counts, squared, beside one acr
 FLOOR, MOST = 1e-4, 60.0  # least of what W is a power of; largest α q: 1 / Σ W must not overflow
 COARSE = 0.02  # radians between the normals of vertices and of faces from which the horizons of faces count
 NEAR = 6.0  # q to the horizon up to which it counts
-CLOSEST = (
-    4e-6  # least distance of a boundary from where the ray begins, relative to that of the hit and the surface's size
-)
+# Least distance of a boundary from where the ray begins, relative to that of the hit and the surface's size.
+CLOSEST = 4e-6
 
 
 def row_type(vector: Any) -> Any:

@@ -17,14 +17,13 @@ import numpy as np
 from ..core.recording import recording
 from .instances import Part, is_instance, moves, parts, registry_number
 
-# How far a line is moved into the surface, and shortened at both ends, in units of its length: to find what passes through, and by how much.
+# How far a line is moved into the surface, and shortened at both ends, in units of its length: to find what passes through,
+# and by how much.
 SHALLOW, DEEP = 1e-5, 2e-3
 NET = 64  # lines across a shape that is no mesh
 MOST_LINES = 1 << 18  # of one shape; of more, evenly spread ones are followed
 HITS, STEP = 4, 1e-3  # of a line with its own shape, and how far past one it goes on
 TOUCHING = 1e-5  # of the smaller of two boxes: what overlaps by less does not
-_known: dict[int, tuple] = {}  # by address of the scene: (state of its shapes, what was found)
-_frozen: dict[int, list] = {}  # ... and what may pass through one another later
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Pair:
     Attributes:
         names: of both.
         shines: one of them is a light.
-        deep: by more than a thousandth of their edges.
+        deep: by more than `DEEP` of their edges.
     """
 
     names: tuple[str, str]
@@ -42,28 +41,47 @@ class Pair:
     deep: bool
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What was found in a scene.
+
+    Attributes:
+        state: of the shapes whose boxes overlap, empty if none do.
+        pairs: those that pass through one another.
+    """
+
+    state: tuple
+    pairs: list[Pair]
+
+
+_known: dict[tuple[int, bool], _Known] = {}  # by address of the scene, and whether pairs that rest were asked for
+
+
 def piercing(scene: Any, all_pairs: bool = False) -> list[Pair]:
     """Shapes that pass through one another.
 
     Args:
-        scene: what is rendered. Inside of what `dr.freeze` records, nothing is asked: all whose boxes overlapped before count.
+        scene: what is rendered. Inside of what `dr.freeze` records nothing is asked: what was found before counts.
         all_pairs: also pairs that both rest.
     """
-    key = 2 * scene.ptr + all_pairs
+    key = scene.ptr, bool(all_pairs)
     if recording():
-        return _frozen.get(key, [])
+        return _known[key].pairs if key in _known else []
     with dr.suspend_grad():
         shapes = scene.shapes()
         pairs = _overlapping(shapes, all_pairs)
-        _frozen[key] = [Pair((shapes[i].id(), shapes[j].id()), False, True) for i, j in pairs]
-        if len(pairs) == 0:
-            _known[key] = None, []
-            return []
-        asked = sorted({int(i) for pair in pairs for i in pair})
-        state = tuple(map(tuple, pairs)), *(_state(shapes[i]) for i in asked)
-        if key not in _known or _known[key][0] != state:
-            _known[key] = state, _followed(scene, pairs)
-        return _known[key][1]
+        state = tuple((int(i), int(j), _state(shapes[i]), _state(shapes[j])) for i, j in pairs)
+        if key not in _known or _known[key].state != state:
+            _known[key] = _Known(state, _followed(scene, pairs) if state else [])
+        return _known[key].pairs
+
+
+def may_pierce(scene: Any, all_pairs: bool = False) -> bool:
+    """Whether there are such pairs; in what is being recorded, which is used again after shapes have moved, whether boxes overlapped."""
+    if recording():
+        key = scene.ptr, bool(all_pairs)
+        return key in _known and bool(_known[key].state)
+    return bool(piercing(scene, all_pairs))
 
 
 def _overlapping(shapes: list[Any], all_pairs: bool) -> np.ndarray:
@@ -99,15 +117,19 @@ def _followed(scene: Any, pairs: np.ndarray) -> list[Pair]:
     met: dict[tuple[int, int], bool] = {}
     for part in every:
         i = part.index
-        others = {j for j in partners.get(i, ()) if not met.get((min(i, j), max(i, j)), False)}
+        others = {j for j in partners.get(i, ()) if not met.get(_sorted(i, j), False)}
         for inside in (SHALLOW, DEEP):
             reached = _reached(scene, part, inside) if others else set()
             others = {j for j in others if registry_number(shapes[j]) in reached}
-            met |= {(min(i, j), max(i, j)): inside == DEEP for j in others}
+            met |= {_sorted(i, j): inside == DEEP for j in others}
     found = []
     for (i, j), deep in sorted(met.items()):
         found.append(Pair((shapes[i].id(), shapes[j].id()), shapes[i].is_emitter() or shapes[j].is_emitter(), deep))
     return found
+
+
+def _sorted(i: int, j: int) -> tuple[int, int]:
+    return (i, j) if i <= j else (j, i)
 
 
 def _lines(part: Part, deep: float) -> Iterator[tuple[Any, Any]]:

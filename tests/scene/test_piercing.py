@@ -5,7 +5,7 @@ import mitsuba as mi
 import pytest
 
 from pbdr.core import errors
-from pbdr.scene.piercing import piercing
+from pbdr.scene.piercing import may_pierce, piercing
 from pbdr.validation.cases import T, camera, diffuse
 from pbdr.validation.contact_cases import scene as contact_scene
 from pbdr.validation.contact_cases import standing
@@ -132,6 +132,19 @@ def test_far_from_the_origin_the_border_is_not_exact(monkeypatch, x, count):
     scene["object"] = {"type": "sphere", "center": [x, 0, 0], "radius": 0.4}
     said = warnings_of(monkeypatch, mi.load_dict(scene, optimize=False), {"type": "prb_edge", "max_depth": 2})
     assert len([m for m in said if "Move the scene to the origin" in m]) == count == len(said)
+
+
+def test_what_is_recorded_may_pass_through_later(monkeypatch):
+    """Only the boxes of both balls overlap: sampled in a recording, but not said to pass through each other."""
+    from pbdr.integrators import missing
+    from pbdr.scene import piercing as module
+
+    scene = mi.load_dict({"type": "scene", "a": BALL, "b": BALL | {"center": [0.6, 0.6, 0.6]}}, optimize=False)
+    assert not may_pierce(scene, True) and piercing(scene, True) == []
+    monkeypatch.setattr(module, "recording", lambda: True)
+    assert may_pierce(scene, True) and piercing(scene, True) == []
+    monkeypatch.setattr(missing, "warn_once", lambda message: pytest.fail(message))
+    missing.warn_of_meetings(scene, piercing(scene, True), 6, False)
 
 
 def test_far_things_do_not_keep_near_borders_from_being_sampled():

@@ -20,16 +20,15 @@ import drjit as dr
 import mitsuba as mi
 
 from ...geometry.rounding import UNIT
-from ...sampling.discrete import DeviceDistribution
-from ...sampling.paired import lane_sampler, paired_sampler
+from ...sampling.paired import paired_sampler
 from ...scene.instances import cut
 from ...scene.sensors import Camera, sensor_moves
 from ...scene.shapes import moved_across
 from ..boundary import EdgeRecord
 from ..path_state import SceneTraits
 from ..sliding_film import first_point, outline_record
-from .search import QUIET, Crossing, Piece, on_both_sides, whole
-from .seen import LENGTH, FilmSegment, FilmView, search_film
+from .search import QUIET, Crossing, Piece, keep, on_both_sides, whole
+from .seen import LENGTH, FilmSegment, FilmView, drawn, search_film
 
 HALVINGS, MOST = 10, 17  # of a segment; the same where a surface is seen at grazing angle
 ULPS = 4.0  # of film coordinates: shorter parts are not halved
@@ -91,10 +90,7 @@ def find_meeting(view: FilmView, δ: Any, rng: Any, active: Any) -> Crossing:
         share = left / (left + right)
         first = rng.next_1d() < share
         s.worth /= dr.select(first, share, 1 - share)
-        s.b[first] = m
-        s.hit_b[first] = hit
-        s.a[~first] = m
-        s.hit_a[~first] = hit
+        keep(s, m, hit, first, ~first)
         s.halved += 1
         s.going = (s.halved < HALVINGS) & (differ(s.hit_a, s.hit_b) | (s.halved < BLIND))
 
@@ -118,10 +114,7 @@ def _narrowed(view: FilmView, s: Piece, active: Any) -> Piece:
         m = 0.5 * (s.a + s.b)
         hit = view.hit(m, mi.Float(0), s.going)
         first, second = s.going & ~differ(hit, s.hit_b), s.going & ~differ(hit, s.hit_a)
-        s.b[first] = m
-        s.hit_b[first] = hit
-        s.a[second] = m
-        s.hit_a[second] = hit
+        keep(s, m, hit, first, second)
         s.halved += 1
         s.going &= first | second
     return s
@@ -191,13 +184,11 @@ def meeting_records(
     traits = SceneTraits(scene, sensor_moves(camera.sensor), forward)
     with dr.suspend_grad():
         segment, crossing, weight = search_film(integrator, scene, camera, find_meeting, LENGTH, seed, spp)
-        rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
-        index, pmf, _ = DeviceDistribution(weight).sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
-        c = dr.gather(Crossing, crossing, index)
-        view = FilmView(integrator, scene, camera, dr.gather(FilmSegment, segment, index))
-        root = find_root(view, c.a, c.b, view.hit(c.a, zero, pmf > 0), view.hit(c.b, zero, pmf > 0), pmf > 0)
+        segment, c, worth, active = drawn(segment, crossing, weight, seed, count)
+        view = FilmView(integrator, scene, camera, segment)
+        root = find_root(view, c.a, c.b, view.hit(c.a, zero, active), view.hit(c.b, zero, active), active)
         slope = dr.hypot(root.along, root.across)
-        worth = dr.gather(mi.Float, weight, index) * 2 * dr.abs(root.along) / (slope * pmf * count)
+        worth *= 2 * dr.abs(root.along) / slope
         found = root.found & camera.inside(view.pos(root.t, zero)) & dr.isfinite(worth)
         dr.eval(root, view.segment, c, worth, slope, found)
 

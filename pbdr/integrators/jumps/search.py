@@ -95,6 +95,14 @@ def whole(view: Any, δ: Any, active: Any) -> Piece:
     )
 
 
+def keep(s: Piece, m: Any, hit: Any, first: Any, second: Any) -> None:
+    """Go on with the part before ``m``, where ``hit`` is seen, in lanes ``first``, with that behind it in lanes ``second``."""
+    s.b[first] = m
+    s.hit_b[first] = hit
+    s.a[second] = m
+    s.hit_a[second] = hit
+
+
 @dr.syntax
 def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> Crossing:
     """Choose one crossing on each segment.
@@ -126,10 +134,7 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
         share = chances[0] / (chances[0] + chances[1])
         first = rng.next_1d() < share
         s.worth[~ends] = s.worth / dr.select(first, share, 1 - share)
-        s.b[~ends & first] = m
-        s.hit_b[~ends & first] = hit
-        s.a[~ends & ~first] = m
-        s.hit_a[~ends & ~first] = hit
+        keep(s, m, hit, ~ends & first, ~ends & ~first)
         s.halved[~ends] = s.halved + 1
         s.going = ~ends
 

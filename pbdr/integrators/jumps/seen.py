@@ -197,14 +197,11 @@ def seen_record(
     with dr.suspend_grad():
         find, length = partial(find_crossing, levels), _length(levels)
         segment, crossing, weight = search_film(integrator, scene, camera, find, length, seed, spp, chains)
-        rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
-        index, pmf, _ = DeviceDistribution(weight).sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
-        c = dr.gather(Crossing, crossing, index)
-        view = View(integrator, scene, camera, dr.gather(type(segment), segment, index))
-        active = pmf > 0
+        segment, c, worth, active = drawn(segment, crossing, weight, seed, count)
+        view = View(integrator, scene, camera, segment)
         root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, mi.Float(length), active)
         slope = dr.hypot(root.along, root.across)
-        worth = dr.gather(mi.Float, weight, index) * 2 * dr.abs(root.along) / (slope * pmf * count)
+        worth *= 2 * dr.abs(root.along) / slope
         found = root.found & camera.inside(view.pos(root.t, zero)) & dr.isfinite(worth)
         if chains:
             # The segment that comes from the other side is as likely. Where it would begin beside the mirror it is never drawn, and
@@ -310,6 +307,15 @@ def search_film(
     weight = crossing.times / (film.pdf(segment.start) * (length * count))
     dr.eval(segment, crossing, weight)
     return segment, crossing, weight
+
+
+def drawn(segment: FilmSegment, crossing: Crossing, weight: Any, seed: Any, count: int) -> tuple:
+    """``count`` samples of what `search_film` found, in proportion to ``weight``: (segment, crossing, Float weight of each over its
+    density, Bool)."""
+    rng = lane_sampler(mi.sample_tea_32(seed, mi.UInt32(2))[1], count)
+    index, pmf, _ = DeviceDistribution(weight).sample((dr.arange(mi.Float, count) + rng.next_1d()) / count)
+    worth = dr.gather(mi.Float, weight, index) / (pmf * count)
+    return dr.gather(type(segment), segment, index), dr.gather(Crossing, crossing, index), worth, pmf > 0
 
 
 def _segments(integrator, scene, camera, find, seed, count, film, length, chains):
