@@ -342,11 +342,10 @@ def trace(
             s.depth[si.is_valid()] += 1
             if dr.hint(near is not None and chained == 0, mode="scalar"):
                 s.pi_before, s.ray_before = s.pi_prev, s.ray_prev
+        if dr.hint(not primal or translucent, mode="scalar"):
+            s.pi_prev, s.ray_prev = s.pi, s.ray
+        s.pi, s.ray = pi_next, ray_next
         s.active = active_next
-        s.pi_prev = s.pi
-        s.pi = pi_next
-        s.ray_prev = s.ray
-        s.ray = ray_next
 
     valid = s.opaque if traits.null_bsdfs else s.depth != 0
     return (

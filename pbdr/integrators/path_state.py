@@ -26,34 +26,38 @@ class PathState:
     0 unless exactly one factor was zero: a black albedo has a derivative although nothing is seen.
     """
 
-    ray: Any  # Ray3f: the segment that leads to the current vertex
-    pi: Any  # PreliminaryIntersection3f: the current vertex
-    depth: Any  # UInt32: index of the current vertex (0: seen by the sensor)
-    L: Any  # Spectrum: radiance so far (primal) or still to come (replay)
-    Z: Any  # Spectrum: what arrives behind the one black factor of the path
-    δL: Any  # Spectrum: adjoint radiance (backward) or derivative so far (forward)
-    δo: Any  # Vector3f: adjoint of the sensor ray's origin, where the sensor moves
-    δd: Any  # Vector3f: and of its direction
-    β: Any  # Spectrum
-    γ: Any  # Spectrum
-    η: Any  # Float: product of relative indices of refraction
-    ray_prev: Any  # Ray3f: the segment before
-    pi_prev: Any  # PreliminaryIntersection3f: the vertex before
-    it_prev: Any  # Interaction3f: the vertex before, as emitters see it (detached)
-    pdf_prev: Any  # Float: solid-angle density of the BSDF sample that led here
-    delta_prev: Any  # Bool: that sample was a Dirac one
-    entered: Any  # Bool: the current vertex is where light entered a translucent object
-    near: Any  # Vector2f: there, how it moves along with the vertex before (see `entry_motion`)
-    entered_prev: Any  # Bool: the vertex before is one; its ``near``, and the vertex before that:
-    near_prev: Any
-    ray_before: Any
-    pi_before: Any
-    own: Any  # Spectrum: radiance that has not come from inside an object at the first vertex
-    inner: Any  # Bool: some has
-    links: list[Link]  # vertices before the current one, where Dirac lobes may turn
-    opaque: Any  # Bool: a lobe that is no null lobe was met
-    δA: Any  # Float: adjoint of ``opaque`` (backward) or derivative so far (forward)
-    active: Any  # Bool
+    ray: Any = None  # Ray3f: the segment that leads to the current vertex
+    pi: Any = None  # PreliminaryIntersection3f: the current vertex
+    depth: Any = None  # UInt32: index of the current vertex (0: seen by the sensor)
+    L: Any = None  # Spectrum: radiance so far (primal) or still to come (replay)
+    Z: Any = None  # Spectrum: what arrives behind the one black factor of the path
+    δL: Any = None  # Spectrum: adjoint radiance (backward) or derivative so far (forward)
+    δo: Any = None  # Vector3f: adjoint of the sensor ray's origin, where the sensor moves
+    δd: Any = None  # Vector3f: and of its direction
+    β: Any = None  # Spectrum
+    γ: Any = None  # Spectrum
+    η: Any = None  # Float: product of relative indices of refraction
+    ray_prev: Any = None  # Ray3f: the segment before
+    pi_prev: Any = None  # PreliminaryIntersection3f: the vertex before
+    it_prev: Any = None  # Interaction3f: the vertex before, as emitters see it (detached)
+    pdf_prev: Any = None  # Float: solid-angle density of the BSDF sample that led here
+    delta_prev: Any = None  # Bool: that sample was a Dirac one
+    entered: Any = None  # Bool: the current vertex is where light entered a translucent object
+    near: Any = None  # Vector2f: there, how it moves along with the vertex before (see `entry_motion`)
+    entered_prev: Any = None  # Bool: the vertex before is one; its ``near``, and the vertex before that:
+    near_prev: Any = None
+    ray_before: Any = None
+    pi_before: Any = None
+    own: Any = None  # Spectrum: radiance that has not come from inside an object at the first vertex
+    inner: Any = None  # Bool: some has
+    links: Any = None  # list[Link]: vertices before the current one, where Dirac lobes may turn
+    opaque: Any = None  # Bool: a lobe that is no null lobe was met
+    δA: Any = None  # Float: adjoint of ``opaque`` (backward) or derivative so far (forward)
+    active: Any = None  # Bool
+
+
+# Dr.Jit asks for the fields of what it traverses many times in a render; those of a dataclass it looks up anew each time.
+PathState.DRJIT_STRUCT = dict.fromkeys(PathState.__dataclass_fields__, object)  # type: ignore[attr-defined]
 
 
 def initial_state(

@@ -179,8 +179,8 @@ class PathIntegrator(mi.ad.integrators.common.ADIntegrator):
             raise InputError("pbdr integrators need develop=True.")
         sensor = get_sensor(scene, sensor, spp)
         warn_of_media(self, scene)
-        # What reads numbers waits for all that was launched: here that is little.
-        self.looked_at = id(scene), not_finite(attached(scene, sensor))
+        # A derivative may follow. What reads numbers waits for all that was launched: here that is little.
+        self.looked_at = (0, None) if evaluate else (id(scene), not_finite(attached(scene, sensor)))
         image = None
         with dr.suspend_grad():
             for seed_k, spp_k, share in self.passes(sensor, seed, spp):
