@@ -78,14 +78,14 @@ class Checkpoints(Callback):
 
 
 class Pictures(Callback):
-    """Renders of the first view while the run goes on."""
+    """Renders of the first view after the first step, and while the run goes on."""
 
     def __init__(self, folder: Path, problem: Problem, every: int):
         self.folder, self.problem, self.every = folder / "images", problem, every
         self.folder.mkdir(exist_ok=True)
 
     def after_step(self, i: int, record: dict[str, Any]) -> None:
-        if (i + 1) % self.every == 0:
+        if i == 0 or (i + 1) % self.every == 0:
             p = self.problem
             p.light(0)
             image = mi.render(p.scene, sensor=p.sensors[0], integrator=p.integrator, spp=16, seed=1)

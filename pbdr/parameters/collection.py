@@ -134,8 +134,12 @@ class Collection:
                 raise FloatingPointError(f"The gradient of '{key}' is not finite.")
             norms[key] = norm = float(np.linalg.norm(np.array(gradient)))
             limit = self._limit(key, norm)
-            if norm > limit:
-                dr.set_grad(optimizer["x"], gradient * (limit / norm))
+            # Not a literal: each would compile the optimizer's kernels anew.
+            factor = dr.opaque(dr.detached_t(dr.array_t(gradient)), limit / norm if norm > limit else 1.0, 1)
+            clipped = gradient.array * factor if dr.is_tensor_v(gradient) else gradient * factor
+            dr.set_grad(
+                optimizer["x"], type(gradient)(clipped, gradient.shape) if dr.is_tensor_v(gradient) else clipped
+            )
             base = optimizer.lr
             optimizer.lr = base * rate
             optimizer.step()

@@ -108,6 +108,15 @@ def _steps(norms, clip):
     return numbers(dr.detach(optimizer["x"])).ravel(), collection
 
 
+def test_cutting_compiles_nothing():
+    with dr.scoped_set_flag(dr.JitFlag.KernelHistory):
+        _steps([1, 1], 5.0)
+        dr.kernel_history_clear()
+        _steps([1, 1, 37.123, 1, 91.7], 5.0)
+        kernels = [x for x in dr.kernel_history() if x["type"] == dr.KernelType.JIT]
+    assert kernels and all(x["cache_hit"] for x in kernels)
+
+
 def test_outlier_among_gradients_is_cut():
     cut, collection = _steps([1, 1, 1, 100, 1, 1], 5.0)
     usual, _ = _steps([1, 1, 1, 5, 1, 1], 0.0)
