@@ -13,6 +13,8 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import all_shapes
+
 UNIT = 2.0**-24
 CURVED = 1e-5  # angle between an outline that slides over a surface and the ray beside it
 NEAR_SLIT = 16  # heights of spawned rays, within which what is behind an outline is looked at
@@ -85,7 +87,7 @@ def past_a_slit(edge: Any, ray: Any, hit: Any, active: Any) -> tuple[Any, Any]:
 def transmits(scene: Any) -> bool:
     """Is there a material through which rays go on inside an object?"""
     return any(
-        s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Transmission) for s in scene.shapes()
+        s.bsdf() is not None and mi.has_flag(s.bsdf().flags(), mi.BSDFFlags.Transmission) for s in all_shapes(scene)
     )
 
 

@@ -13,7 +13,7 @@ from ..core.errors import warn_once
 from ..core.recording import recording
 from ..geometry.mesh_topology import has_face_attributes
 from ..scene.attached import Parameter
-from ..scene.instances import all_shapes, moves
+from ..scene.instances import all_shapes, moves, parts
 from ..scene.keys import is_positions
 from ..scene.lights import lights_move
 from ..scene.piercing import Pair, piercing
@@ -53,7 +53,7 @@ def warn_of_coarse_mirrors(found: list[Parameter]) -> None:
 
 def warn_of_media(integrator: Any, scene: Any) -> None:
     """Say once that participating media are left out, where a scene has some."""
-    shape = next((s for s in scene.shapes() if s.is_medium_transition()), None)
+    shape = next((s for s in all_shapes(scene) if s.is_medium_transition()), None)
     if shape is not None:
         warn_once(
             f"{plugin_name(integrator)} leaves out participating media, as Mitsuba's path does: shape '{shape.id()}' has"
@@ -74,7 +74,7 @@ def warn_of_missing_terms(scene: Any, max_depth: int, sensor_moving: bool) -> No
             "prb_edge: shadows of point-like lights that the camera sees in mirrors or through smooth glass have no derivative:"
             " use small area lights."
         )
-    if point_like and any(_bends_normals(s) for s in scene.shapes() if moves(s)):
+    if point_like and any(_bends_normals(p.shape) for p in parts(scene) if p.moves):
         warn_once(
             "prb_edge: on meshes with interpolated normals and a bump or normal map, the border between light and shadow of point,"
             " spot, directional and projector lights is not followed exactly: derivatives have been found 4 % too small. Use area"
@@ -180,7 +180,7 @@ def warn_of_unfollowed_terms(scene: Any, hide_emitters: bool = False) -> None:
             " nobody sees it."
         )
     if len(Levels(scene, lambda level, shapes: True)) or any(
-        s.is_mesh() and (has_face_attributes(s) or jumps_between_faces(s)) for s in scene.shapes()
+        s.is_mesh() and (has_face_attributes(s) or jumps_between_faces(s)) for s in all_shapes(scene)
     ):
         warn_once(
             "prb_reparam: jumps inside surfaces (checkerboard, nearest-neighbour bitmaps, colours of faces, meshes without texture coordinates that need some, bump and normal"

@@ -18,8 +18,8 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 
-from ..scene.instances import all_shapes, moves
-from .jumps.levels import jumps
+from ..scene.instances import moves
+from .jumps.levels import jumps, jumps_in_groups
 
 SHARE = 1 / 8  # R, of the diagonal of the smallest box that moves
 GRAZING = 1e-4  # least cosine between a ray and a surface on which it slides
@@ -33,7 +33,8 @@ class NearMotion:
         moving = [s for s in shapes if moves(s)]
         sizes = [float(np.linalg.norm(np.array(s.bbox().extents(), dtype=float))) for s in moving or shapes]
         sizes = [x for x in sizes if np.isfinite(x) and x > 0]
-        self.held = [s for s in all_shapes(scene) if jumps(s)]
+        self.held = [s for s in shapes if jumps(s)]
+        self.instances_held = jumps_in_groups(scene)
         # Not a literal: kernels stay the same while shapes move.
         self.R2 = dr.opaque(mi.Float, (SHARE * min(sizes)) ** 2 if sizes else 0.0)
 
@@ -47,6 +48,8 @@ class NearMotion:
         on &= ~hit.shape.is_emitter()
         for s in self.held:
             on &= hit.shape != mi.ShapePtr(s)
+        if self.instances_held:
+            on &= hit.instance == dr.zeros(mi.ShapePtr)
         return dr.select(on, 1 - t2 / self.R2, 0)
 
     def spread(self, hit: Any, n: Any, d: Any, b: Any) -> Any:

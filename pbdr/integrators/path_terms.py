@@ -11,6 +11,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ..scene.instances import all_shapes
 from ..scene.shapes import follow, has_rim
 from .entry_motion import entry_point
 from .face_slide import FaceSlide
@@ -99,7 +100,7 @@ def face_the_viewer(scene: Any, si: Any, active: Any) -> None:
     and reflection switch off there, in a rim that moves with the silhouette: its two borders are
     counted as one. Where it is wide (`has_rim`) they are not: the inner one is a jump inside the surface.
     """
-    for s in scene.shapes():
+    for s in all_shapes(scene):
         if has_rim(s):
             active &= si.shape != mi.ShapePtr(s)
     wi = si.to_world(si.wi)

@@ -101,6 +101,28 @@ def all_shapes(scene: Any) -> list[Any]:
     return own + [s for children in groups(scene).values() for s in children]
 
 
+def has_instances(scene: Any) -> bool:
+    return any(is_instance(s) for s in scene.shapes())
+
+
+def moved_by_instances(scene: Any) -> set[int]:
+    """Addresses of the shapes in groups that an attached instance shows."""
+    return {p.shape.ptr for p in parts(scene) if p.instance is not None and is_attached(p.instance)}
+
+
+def named(hit: Any, ray: Any, active: Any = True) -> Any:
+    """A preliminary intersection on an instance names the shape of the group that was hit (Embree's gives its number alone)."""
+    with dr.suspend_grad():
+        member = hit.compute_surface_interaction(ray, mi.RayFlags.Minimal, active).shape
+    hit.shape = dr.select(hit.instance != dr.zeros(mi.ShapePtr), member, hit.shape)
+    return hit
+
+
+def same_surface(a: Any, b: Any) -> Any:
+    """Bool: two hits, `named` where there are instances, lie on one surface."""
+    return (a.shape == b.shape) & (a.instance == b.instance)
+
+
 def require_no_instances(scene: Any) -> None:
     """Refuse moving shapes in a scene with instances, for methods that do not know their outlines.
 

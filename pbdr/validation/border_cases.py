@@ -115,6 +115,14 @@ def hard_spot_turns():
     return under_spot(bsdf=diffuse())
 
 
+@case("jump", "spot.to_world", "rotate_x", max_depth=2)
+def hard_spot_on_instance():
+    scene = under_spot(bsdf=diffuse())
+    floor = scene.pop("floor")
+    instance = {"type": "instance", "to_world": floor.pop("to_world"), "group": {"type": "ref", "id": "group"}}
+    return scene | {"group": {"type": "shapegroup", "floor": floor}, "floor": instance}
+
+
 @case("jump", "floor.to_world", "translate_y", max_depth=2)
 def floor_under_hard_spot():
     return under_spot(bsdf=diffuse())

@@ -285,3 +285,35 @@ jump("reflected_ball", "wall.to_world", "rotate_z", lambda: beside(paint(stripe(
 jump("reflected_bumps", "wall.to_world", "rotate_y", lambda: beside(bumpy(False)), 3)
 jump("reflected_normals", "wall.to_world", "translate_x", lambda: beside(bumpy(True, flip_invalid_normals=False)), 3)
 jump("reflected_low_poly", "wall.vertex_positions", "random", lambda: beside_mesh(), 3, step=0.004)
+
+
+# ------------------------------------------------------------------------------ shown by instances
+
+
+def shown(scene: dict, name: str, stretched: tuple[float, float, float] = (1, 1, 1)) -> dict:
+    """The same scene with one of its shapes, stretched along its axes, in a group that an instance shows."""
+    shape = scene.pop(name)
+    to_world = shape.pop("to_world", T()).scale(list(stretched))
+    instance = {"type": "instance", "to_world": to_world, "group": {"type": "ref", "id": "group"}}
+    return scene | {"group": {"type": "shapegroup", "shape": shape}, name: instance}
+
+
+def block(texture: dict, **more) -> dict:
+    place = T().rotate([0.6, 0.8, 0], 35).scale(0.5)
+    return world(thing={"type": "cube", "to_world": place, "bsdf": paint(texture)}, **more)
+
+
+jump(
+    "instance_checker",
+    "board.to_world",
+    "translate_x",
+    lambda: shown(world(board=board(paint(checkerboard()))), "board"),
+)
+jump("instance_nearest", "thing.to_world", "rotate_y", lambda: shown(block(nearest(3)), "thing", (1.3, 0.8, 1)))
+jump("instance_ball", "thing.to_world", "scale", lambda: shown(
+    world(thing={"type": "sphere", "bsdf": paint(checkerboard(8, 6))}), "thing", (0.9, 0.7, 0.8)))  # fmt: skip
+jump("instance_bumps", "thing.to_world", "rotate_y", lambda: shown(
+    world(thing={"type": "sphere", "radius": 0.8, "bsdf": bumpy(False)}), "thing"))  # fmt: skip
+jump("instance_checker_camera", "sensor.to_world", "translate_x", lambda: shown(block(nearest(3)), "thing"))
+jump("instance_wall", "wall.to_world", "translate_x", lambda: shown(room(shiny(), bsdf=paint(stripe())), "wall"), 3)
+jump("instance_low_poly", "wall.to_world", "rotate_y", lambda: shown(beside_mesh(), "wall"), 3)

@@ -16,6 +16,7 @@ import drjit as dr
 import mitsuba as mi
 
 from ...scene.contents import contents
+from ...scene.instances import all_shapes, groups, is_instance
 from ...scene.shapes import has_rim
 from .cones import cone, is_hard
 from .seams import ROUND, jumps_at_seam
@@ -44,7 +45,7 @@ class Level:
     Attributes:
         values: SurfaceInteraction3f → list of Float, whose integer values mark jumps.
         count: their number.
-        shapes: indices in `scene.shapes()`.
+        shapes: indices in `all_shapes(scene)`.
         sources: textures on whose values g depends (not only on texture coordinates).
         views: g depends on the direction of view.
         shines: emission jumps, not only reflection.
@@ -156,7 +157,8 @@ class Levels:
     def __init__(
         self, scene: Any, keep: Callable[[Level, list], bool], coordinates: Callable[[Any], bool] = lambda shape: True
     ):
-        shapes = list(scene.shapes())
+        shapes = all_shapes(scene)
+        self.own = len([s for s in scene.shapes() if not is_instance(s)])
         found: dict[tuple, Level] = {}
         for index, shape in enumerate(shapes):
             for key, make in _of_shape(shape, coordinates(shape)):
@@ -186,6 +188,7 @@ class Levels:
         parts = []
         for rank in sorted({level.rank for level in self.all}):
             part = Levels.__new__(Levels)
+            part.own = self.own
             part._set([level for level in self.all if level.rank == rank], self.shapes)
             parts.append(part)
         return parts
@@ -233,11 +236,20 @@ class Levels:
                 out += [dr.select(on, g, 0) for g in level.guard(si)]
         return out
 
+    def aims(self) -> list:
+        """The shapes that a receiver may aim at: none of a group, of which each instance shows another place."""
+        return [s for i, s in self.shapes.items() if i < self.own]
+
     def views(self) -> bool:
         return any(level.views for level in self.all)
 
     def shines(self) -> bool:
         return any(level.shines for level in self.all)
+
+
+def jumps_in_groups(scene: Any) -> bool:
+    """Whether something may jump on what instances show."""
+    return any(jumps(s) for children in groups(scene).values() for s in children)
 
 
 def jumps(shape: Any) -> bool:

@@ -21,7 +21,7 @@ import mitsuba as mi
 
 from ...geometry.rounding import UNIT
 from ...sampling.paired import paired_sampler
-from ...scene.instances import cut
+from ...scene.instances import cut, same_surface
 from ...scene.sensors import Camera, sensor_moves
 from ...scene.shapes import moved_across
 from ..boundary import EdgeRecord
@@ -72,13 +72,6 @@ class Plane:
         return -dr.dot(self.n, δo + δd * self.distance(ray)) / dr.dot(self.n, ray.d)
 
 
-def differ(a: Any, b: Any) -> Any:
-    """Bool: do two preliminary intersections lie on two shapes?"""
-    # Embree names the shapes of a group by numbers.
-    of_group = a.instance != dr.zeros(mi.ShapePtr)
-    return (a.shape != b.shape) | (a.instance != b.instance) | (of_group & (a.shape_index != b.shape_index))
-
-
 @dr.syntax
 def find_meeting(view: FilmView, δ: Any, rng: Any, active: Any) -> Crossing:
     """Choose one curve on each segment, and a short part on which it is met."""
@@ -86,15 +79,15 @@ def find_meeting(view: FilmView, δ: Any, rng: Any, active: Any) -> Crossing:
     while s.going:
         m = 0.5 * (s.a + s.b)
         hit = view.hit(m, mi.Float(0), s.going)
-        left, right = (dr.select(differ(*x), 1, mi.Float(QUIET)) for x in ((s.hit_a, hit), (hit, s.hit_b)))
+        left, right = (dr.select(~same_surface(*x), 1, mi.Float(QUIET)) for x in ((s.hit_a, hit), (hit, s.hit_b)))
         share = left / (left + right)
         first = rng.next_1d() < share
         s.worth /= dr.select(first, share, 1 - share)
         keep(s, m, hit, first, ~first)
         s.halved += 1
-        s.going = (s.halved < HALVINGS) & (differ(s.hit_a, s.hit_b) | (s.halved < BLIND))
+        s.going = (s.halved < HALVINGS) & (~same_surface(s.hit_a, s.hit_b) | (s.halved < BLIND))
 
-    met = active & s.hit_a.is_valid() & s.hit_b.is_valid() & differ(s.hit_a, s.hit_b)
+    met = active & s.hit_a.is_valid() & s.hit_b.is_valid() & ~same_surface(s.hit_a, s.hit_b)
     s = _narrowed(view, s, met)
     met = find_root(view, s.a, s.b, s.hit_a, s.hit_b, met).found
     return Crossing(s.a, s.b, mi.UInt32(0), mi.Float(0), dr.select(met, s.worth, 0))
@@ -113,7 +106,7 @@ def _narrowed(view: FilmView, s: Piece, active: Any) -> Piece:
         s.going &= (dr.maximum(dr.abs(ga), dr.abs(gb)) > GAP * s.hit_a.t) & (s.halved < most)
         m = 0.5 * (s.a + s.b)
         hit = view.hit(m, mi.Float(0), s.going)
-        first, second = s.going & ~differ(hit, s.hit_b), s.going & ~differ(hit, s.hit_a)
+        first, second = s.going & same_surface(hit, s.hit_b), s.going & same_surface(hit, s.hit_a)
         keep(s, m, hit, first, second)
         s.halved += 1
         s.going &= first | second
@@ -156,11 +149,12 @@ def _goes_on(view: FilmView, t: Any, front: Plane, back: Plane, seen: Any, behin
     hit = view.hit(t, mi.Float(0), active)
     near, far = front.distance(ray), back.distance(ray)
     gap = far - near
-    fine = active & ~differ(hit, seen) & (gap > 0) & (dr.abs(hit.t - near) < 0.25 * gap)
+    fine = active & same_surface(hit, seen) & (gap > 0) & (dr.abs(hit.t - near) < 0.25 * gap)
     past = hit.t + 0.25 * gap
     ray.o = ray.o + ray.d * past
     next_hit = view.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=fine)
-    return fine & ~differ(next_hit, behind) & (dr.abs(next_hit.t + past - far) < 0.5 * gap)
+    next_hit = view.named(next_hit, ray, fine)
+    return fine & same_surface(next_hit, behind) & (dr.abs(next_hit.t + past - far) < 0.5 * gap)
 
 
 def meeting_records(
@@ -203,7 +197,7 @@ def meeting_records(
         end = dr.select(nearer, c.a, c.b)  # of the part: nearer to the curve, where a surface may bend away
         hit, own, own_ray = view.hit(t, w, found), view.hit(end, zero, found), view.ray(end, zero)[0]
         ray, ray_weight = view.ray(t, w)
-        active = on_both_sides(found & ~differ(hit, own), lane)
+        active = on_both_sides(found & same_surface(hit, own), lane)
         pos = view.pos(root.t, zero)
         L, valid, _, state = integrator.sample(
             dr.ADMode.Primal,

@@ -23,7 +23,7 @@ from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import both_sides, lane_sampler, paired_sampler
-from ...scene.instances import cut
+from ...scene.instances import cut, has_instances, interact, named, same_surface
 from ..boundary import EdgeRecord
 from ..camera_walk import walk
 from ..led_segments import CameraRay, Lead
@@ -68,6 +68,7 @@ class ArcView:
 
     def __init__(self, scene: Any, si: Any, start: Any, turn: Any):
         self.scene, self.si, self.start, self.turn = scene, si, start, turn
+        self.instances = has_instances(scene)
 
     def direction(self, t: Any, w: Any) -> Any:
         (s, c), (sw, cw) = dr.sincos(t), dr.sincos(w)
@@ -77,7 +78,9 @@ class ArcView:
         return self.si.spawn_ray(self.direction(t, w))
 
     def hit(self, t: Any, w: Any, active: Any) -> Any:
-        return self.scene.ray_intersect_preliminary(self.ray(t, w), coherent=False, reorder=False, active=active)
+        ray = self.ray(t, w)
+        hit = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=active)
+        return named(hit, ray, active) if self.instances else hit
 
     def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
         return hit.compute_surface_interaction(self.ray(t, w), mi.RayFlags.All, active)
@@ -107,7 +110,7 @@ def reflected_record(
         view = ArcView(scene, si, r.start, r.turn)
         δ = mi.Float(_length(levels))
         zero = mi.Float(0)
-        root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, δ, active)
+        root = find_root(levels, view, c, δ, active)
         slope = dr.hypot(root.along, root.across)
         worth = c.times / (r.density * δ) * 2 * dr.abs(root.along) / (slope * pmf * count)
         found = root.found & dr.isfinite(worth)
@@ -131,13 +134,12 @@ def reflected_record(
         active &= dr.all(dr.isfinite(mi.unpolarized_spectrum(value)))
         line = view.ray(root.t, zero)
     dr.eval(root, r, c, value, active, slope, line)
-    with dr.resume_grad():
-        y = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
-        speed = dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
-        attached = dr.grad_enabled(speed)
-
     leading = _Leading(integrator, scene, camera, moves, forward)
     cuts = cut(leading.frames, forward)
+    with dr.resume_grad():
+        y = interact(leading.frames, root.hit, line, mi.RayFlags.All, active)
+        speed = dr.select(active, -choose(levels.values(y, root.hit.shape), c.slot) / slope, 0)
+        attached = dr.grad_enabled(speed)
 
     def slide() -> Any:
         """The part of the speed that comes from the motion of the receiver."""
@@ -172,7 +174,7 @@ def _side(view: ArcView, root: Any, c: Crossing, slope: Any, sign: Any, lane: An
     side = -sign * dr.maximum(APART * (1 + dr.abs(c.level)) / slope, OFFSET) / slope
     t, w = root.t + root.along * side, root.across * side
     ray, hit = view.ray(t, w), view.hit(t, w, found)
-    active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
+    active = on_both_sides(found & same_surface(hit, root.hit), lane)
     return ray, hit, active & apart_from_edges(hit, ray, lane, active)
 
 
@@ -223,8 +225,9 @@ def _search(integrator, scene, camera, levels, film, moves, seed, count):
     context = mi.BSDFContext()
     bs, _ = bsdf.sample(context, si, rng.next_1d(), mi.Point2f(u_a, u_b), end.found)
     aim, goal = _aim(levels, si, rng, mi.Point2f(u_a, u_b), end.found)
-    ω = dr.select(u_toward < TOWARD, aim, si.to_world(bs.wo))
-    found = end.found & ((u_toward < TOWARD) | ~mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta))
+    toward = TOWARD if levels.aims() else 0.0
+    ω = dr.select(u_toward < toward, aim, si.to_world(bs.wo))
+    found = end.found & ((u_toward < toward) | ~mi.has_flag(bs.sampled_type, mi.BSDFFlags.Delta))
     found &= dr.squared_norm(ω) > 0.5
     f, pdf = bsdf.eval_pdf(context, si, si.to_local(ω), found)
     frame = mi.Frame3f(ω)
@@ -234,8 +237,8 @@ def _search(integrator, scene, camera, levels, film, moves, seed, count):
     start = view.hit(mi.Float(0), mi.Float(0), found)
     at = view.surface(start, mi.Float(0), mi.Float(0), found)
     # What hides the point that was aimed at has a density of its own.
-    found &= (u_toward >= TOWARD) | (dr.norm(at.p - goal) < 1e-3 * dr.norm(goal - si.p))
-    density = (1 - TOWARD) * pdf + TOWARD * _aim_density(levels, si, at, start.shape)
+    found &= (u_toward >= toward) | (dr.norm(at.p - goal) < 1e-3 * dr.norm(goal - si.p))
+    density = (1 - toward) * pdf + toward * _aim_density(levels, si, at, start)
     found &= density > 0
     crossing = find_crossing(levels, view, mi.Float(_length(levels)), rng, found)
     β = end.β * weight / (count * share * film.pdf(pos))
@@ -261,8 +264,10 @@ def _rough_vertex(u: Any, deepest: int) -> tuple[Any, Any]:
 
 
 def _aim(levels: Levels, si: Any, rng: Any, u: Any, active: Any) -> tuple[Any, Any]:
-    """(unit direction, point): to an even point on a shape with jumps, each shape equally likely."""
-    shapes = list(levels.shapes.values())
+    """(unit direction, point): to an even point on one of `Levels.aims`, each equally likely."""
+    shapes = levels.aims()
+    if not shapes:
+        return mi.Vector3f(0), mi.Point3f(0)
     k = dr.minimum(mi.UInt32(rng.next_1d() * len(shapes)), len(shapes) - 1)
     target = dr.zeros(mi.ShapePtr, dr.width(u))
     for j, s in enumerate(shapes):
@@ -272,9 +277,11 @@ def _aim(levels: Levels, si: Any, rng: Any, u: Any, active: Any) -> tuple[Any, A
     return dr.select(dr.squared_norm(d) > 0, dr.normalize(d), 0), ps.p
 
 
-def _aim_density(levels: Levels, si: Any, at: Any, shape: Any) -> Any:
+def _aim_density(levels: Levels, si: Any, at: Any, hit: Any) -> Any:
     """Density of `_aim` over solid angle, of directions that meet what they aim at first."""
-    on = at.is_valid() & levels.any(shape)
-    pdf = shape.pdf_position(mi.PositionSample3f(at), on)
+    if not levels.aims():
+        return mi.Float(0)
+    on = at.is_valid() & levels.any(hit.shape) & (hit.instance == dr.zeros(mi.ShapePtr))
+    pdf = hit.shape.pdf_position(mi.PositionSample3f(at), on)
     pdf *= dr.squared_norm(at.p - si.p) / dr.maximum(dr.abs_dot(at.n, dr.normalize(at.p - si.p)), 1e-8)
-    return dr.select(on, pdf, 0) / len(levels.shapes)
+    return dr.select(on, pdf, 0) / len(levels.aims())

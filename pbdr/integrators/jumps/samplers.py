@@ -10,6 +10,7 @@ import mitsuba as mi
 
 from ...core.errors import warn_once
 from ...sampling.film_guide import FilmGuide
+from ...scene.instances import moved_by_instances
 from ...scene.sensors import cameras, sensor_moves
 from ...scene.shapes import shapes_move
 from ..boundary import EdgeRecord
@@ -47,16 +48,19 @@ def moving_levels(scene: Any, seen: Callable[[Level], bool], everywhere: bool = 
         everywhere: all do.
     """
 
+    carried = moved_by_instances(scene)
+
     def keep(level: Level, shapes: list) -> bool:
         with dr.resume_grad():
-            moves = seen(level) or any(map(attached, level.sources)) or any(map(shape_moves, shapes))
+            moves = seen(level) or any(map(attached, level.sources))
+            moves = moves or any(s.ptr in carried or shape_moves(s) for s in shapes)
         if moves and level.refused:
             warn_once(level.refused)
         return moves and not level.refused
 
     def coordinates(shape: Any) -> bool:
         with dr.resume_grad():
-            return everywhere or shape_moves(shape)
+            return everywhere or shape.ptr in carried or shape_moves(shape)
 
     return Levels(scene, keep, coordinates)
 

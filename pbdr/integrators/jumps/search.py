@@ -18,6 +18,7 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from ...scene.instances import same_surface
 from .levels import Levels
 
 HALVINGS = 12  # of a segment at most
@@ -118,8 +119,7 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
     while s.going:
         m = 0.5 * (s.a + s.b)
         hit = view.hit(m, mi.Float(0), s.going)
-        smooth = s.hit_a.is_valid() & (s.hit_a.shape == s.hit_b.shape) & (hit.shape == s.hit_a.shape)
-        smooth &= s.hit_a.instance == s.hit_b.instance
+        smooth = s.hit_a.is_valid() & same_surface(s.hit_a, s.hit_b) & same_surface(s.hit_a, hit)
         si_a = view.surface(s.hit_a, s.a, mi.Float(0), s.going)
         si_b = view.surface(s.hit_b, s.b, mi.Float(0), s.going)
         si_m = view.surface(hit, m, mi.Float(0), s.going)
@@ -161,11 +161,10 @@ def find_crossing(levels: Levels, view: Any, δ: Any, rng: Any, active: Any) -> 
 
 def _likely(levels: Levels, hit_a: Any, a: Any, hit_b: Any, b: Any) -> Any:
     """Float: how likely one of two parts is to be that with a jump, whose ends these are."""
-    same = (hit_a.shape == hit_b.shape) & (hit_a.instance == hit_b.instance)
     passed = mi.Bool(False)
     for ga, gb in zip(levels.values(a, hit_a.shape), levels.values(b, hit_b.shape)):
         passed |= dr.floor(ga) != dr.floor(gb)
-    return dr.select(same, dr.select(passed, 1, mi.Float(QUIET)), DIVIDED)
+    return dr.select(same_surface(hit_a, hit_b), dr.select(passed, 1, mi.Float(QUIET)), DIVIDED)
 
 
 def is_smooth(levels: Levels, shape: Any, a: Any, m: Any, b: Any) -> Any:
@@ -210,14 +209,15 @@ def choose(values: list, slot: Any) -> Any:
 
 
 @dr.syntax
-def find_root(levels: Levels, view: Any, c: Crossing, shape: Any, δ: Any, active: Any) -> Root:
+def find_root(levels: Levels, view: Any, c: Crossing, δ: Any, active: Any) -> Root:
     """The exact place of a crossing, by the Illinois rule, and the slopes there."""
+    begins = view.hit(c.a, mi.Float(0), active)
 
     def g(t, w, on):
         hit = view.hit(t, w, on)
         si = view.surface(hit, t, w, on)
-        on = on & (hit.shape == shape)
-        return choose(levels.values(si, shape), c.slot) - c.level, on, hit
+        on = on & same_surface(hit, begins)
+        return choose(levels.values(si, begins.shape), c.slot) - c.level, on, hit
 
     zero = mi.Float(0)
     a, b = mi.Float(c.a), mi.Float(c.b)

@@ -21,7 +21,7 @@ from ...sampling.discrete import DeviceDistribution
 from ...sampling.film_guide import FilmGuide, FilmSampler
 from ...sampling.lattice import lattice
 from ...sampling.paired import lane_sampler, paired_sampler
-from ...scene.instances import cut
+from ...scene.instances import cut, has_instances, interact, named, same_surface
 from ...scene.sensors import sensor_moves
 from ..boundary import EdgeRecord
 from ..led_segments import CameraRay, Lead, longest
@@ -74,6 +74,7 @@ class FilmView:
 
     def __init__(self, integrator: Any, scene: Any, camera: Any, segment: FilmSegment):
         self.integrator, self.scene, self.camera, self.segment = integrator, scene, camera, segment
+        self.instances = has_instances(scene)
 
     def pos(self, t: Any, w: Any) -> Any:
         d = self.segment.direction
@@ -84,7 +85,11 @@ class FilmView:
         return (camera or self.camera).ray(self.pos(t, w), s.time, s.wavelength, s.aperture)
 
     def hit(self, t: Any, w: Any, active: Any) -> Any:
-        return self.integrator.first_hit(self.scene, self.ray(t, w)[0], active)
+        ray, _ = self.ray(t, w)
+        return self.named(self.integrator.first_hit(self.scene, ray, active), ray, active)
+
+    def named(self, hit: Any, ray: Any, active: Any) -> Any:
+        return named(hit, ray, active) if self.instances else hit
 
     def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
         return hit.compute_surface_interaction(self.ray(t, w)[0], mi.RayFlags.All, active)
@@ -121,7 +126,8 @@ class ChainView(FilmView):
 
     def hit(self, t: Any, w: Any, active: Any) -> Any:
         ray, _, _, same = self.behind(t, w, active)
-        return self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=same)
+        hit = self.scene.ray_intersect_preliminary(ray, coherent=False, reorder=False, active=same)
+        return self.named(hit, ray, same)
 
     def surface(self, hit: Any, t: Any, w: Any, active: Any) -> Any:
         return hit.compute_surface_interaction(self.behind(t, w, active)[0], mi.RayFlags.All, active)
@@ -199,7 +205,7 @@ def seen_record(
         segment, crossing, weight = search_film(integrator, scene, camera, find, length, seed, spp, chains)
         segment, c, worth, active = drawn(segment, crossing, weight, seed, count)
         view = View(integrator, scene, camera, segment)
-        root = find_root(levels, view, c, view.hit(c.a, zero, active).shape, mi.Float(length), active)
+        root = find_root(levels, view, c, mi.Float(length), active)
         slope = dr.hypot(root.along, root.across)
         worth *= 2 * dr.abs(root.along) / slope
         found = root.found & camera.inside(view.pos(root.t, zero)) & dr.isfinite(worth)
@@ -220,7 +226,7 @@ def seen_record(
         t, w = root.t + root.along * side, root.across * side
         hit = view.hit(t, w, found)
         ray, ray_weight, of_alpha = view.last(t, w, found)
-        active = on_both_sides(found & (hit.shape == root.hit.shape), lane)
+        active = on_both_sides(found & same_surface(hit, root.hit), lane)
         active &= apart_from_edges(hit, ray, lane, active)
         L, valid, _, _ = integrator.sample(
             dr.ADMode.Primal,
@@ -241,14 +247,13 @@ def seen_record(
         dr.eval(root, view.segment, c, value, alpha, active, slope, ray.wavelengths)
 
     def speed_along(line: Any) -> Any:
-        si = root.hit.compute_surface_interaction(line, mi.RayFlags.All, active)
+        si = interact(traits.frames, root.hit, line, mi.RayFlags.All, active)
         return dr.select(active, -choose(levels.values(si, root.hit.shape), c.slot) / slope, 0)
 
     with dr.resume_grad():
         line = view.line(root.t, zero, camera.attached() if moves else None, active)
-    slide = cuts = None
+    slide, cuts = None, cut(traits.frames, forward)
     if chains and traits.chains_move:
-        cuts = cut(traits.frames, forward)
         leading = Leading(view, root, line, traits, active)
         dr.eval(leading.line, leading.links)
 
