@@ -18,7 +18,7 @@ from pbdr.validation.perturbation import Perturbation
 # A few kinds; the slow catalogue (`test_gradients.py`) has all of `jump_cases`.
 QUICK = {
     "checker_camera": 64, "nearest_board": 64, "nearest_mesh": 64, "checker_light": 64, "face_colours": 64,
-    "normal_map_black": 256, "low_poly_ball": 256, "checker_in_turning_mirror": 64, "checker_in_mirror_of_moving_camera": 64,
+    "instance_nearest": 64, "normal_map_black": 256, "low_poly_ball": 256, "checker_in_turning_mirror": 64, "checker_in_mirror_of_moving_camera": 64,
 }  # fmt: skip
 
 
