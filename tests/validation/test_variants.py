@@ -48,7 +48,7 @@ for name in names:
 FEW = ["blend_with_mirror", "sphere_scale", "shadow_spot"]
 # In spectral variants Mitsuba holds coefficients of polynomials where others hold colours, and refuses raw maps of colours.
 COLOURS = {"albedo_zero", "mirror_tint", "plastic_colour", "textured_emitter", "environment_map"}
-RAW = {"plane_under_projector", "rotating_plane", "beckmann_coat_eta", "camera_rotate"}
+RAW = {"plane_under_projector", "shadow_projector", "rotating_plane", "beckmann_coat_eta", "camera_rotate"}
 SPECTRAL = [n for n in CONTINUOUS + DIRAC if n not in COLOURS | RAW]
 
 
